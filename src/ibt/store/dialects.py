@@ -1,0 +1,102 @@
+"""
+What SQLite and PostgreSQL say differently: a wildcard pattern, and a list of ids as one parameter.
+
+Reading 16.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from ibt.rules.queries import Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
+
+
+class _PatternText(sa.TypeDecorator[Pattern]):
+    """A Pattern as the database's own operator has it: GLOB on SQLite, LIKE on PostgreSQL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Pattern | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return "*".join(part.translate(_GLOB) for part in value.parts)
+        return "%".join(part.translate(_LIKE) for part in value.parts)
+
+
+#: GLOB has no escape character, but a set of one character stands for it.
+_GLOB = str.maketrans({character: f"[{character}]" for character in "*?["})
+_LIKE = str.maketrans({character: f"\\{character}" for character in "%_\\"})
+
+
+class matching(FunctionElement[bool]):  # noqa: N801 (used as a function of SQL)
+    """Whether a column matches the Pattern that the parameter of this name has: code point by code point."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "matching"
+
+    def __init__(self, column: ColumnElement[str], parameter: str) -> None:
+        super().__init__(column, sa.bindparam(parameter, type_=_PatternText()))
+
+
+@compiles(matching, "sqlite")
+def _glob(element: matching, compiler: Any, **options: Any) -> str:
+    column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} GLOB {pattern}"
+
+
+@compiles(matching, "postgresql")
+def _like(element: matching, compiler: Any, **options: Any) -> str:
+    column, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} LIKE {pattern}"
+
+
+class _IdList(sa.TypeDecorator["Sequence[int]"]):
+    """A list of ids in one parameter: there may be more of them than a statement may have parameters."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(sa.Integer) if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> Any:
+        return list(value or ()) if dialect.name == "postgresql" else json.dumps(list(value or ()))
+
+
+class one_of(FunctionElement[bool]):  # noqa: N801 (used as a function of SQL)
+    """Whether a column is one of the ids that the parameter of this name lists."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "one_of"
+
+    def __init__(self, column: ColumnElement[int], parameter: str) -> None:
+        super().__init__(column, sa.bindparam(parameter, type_=_IdList()))
+
+
+@compiles(one_of, "sqlite")
+def _in_json(element: one_of, compiler: Any, **options: Any) -> str:
+    column, ids = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({ids}))"  # noqa: S608 (both are compiled SQL, no values)
+
+
+@compiles(one_of, "postgresql")
+def _any(element: one_of, compiler: Any, **options: Any) -> str:
+    column, ids = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY ({ids})"

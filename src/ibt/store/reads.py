@@ -1,0 +1,377 @@
+"""
+The questions that the service asks of the database.
+
+Each function takes the connection of a transaction and asks a constant number of statements, whatever it
+returns; what is asked within one transaction is seen as of one moment. Every statement on a customer's
+data names its customer_id.
+
+Clauses 3.1, 3.2.3, 3.2.4, 3.3. Readings 11, 12, 16-18, 20, 22, 23, 26, 39, 44, 46, 61.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, func, select
+
+from ibt.rules.mappings import Standing
+from ibt.rules.model import Category, Contract, MappingVersion, Subaccount, SubaccountMapping, SubaccountVersion
+from ibt.rules.queries import Pattern
+from ibt.store.dialects import matching, one_of
+from ibt.store.tables import (
+    CodePoints,
+    Time,
+    contract,
+    current_mapping,
+    customer,
+    customer_state,
+    grants,
+    mapping_version,
+    subaccount_version,
+    users,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
+
+    from ibt.rules.queries import Query
+
+CUSTOMER_ID: sa.BindParameter[int] = bindparam("customer_id", type_=sa.Integer)
+CONTRACT_ID: sa.BindParameter[int] = bindparam("contract_id", type_=sa.BigInteger)
+
+
+class Grant(NamedTuple):
+    """A role that a user has at a customer, and that customer's revision where it is the one asked for."""
+
+    customer_id: int
+    role: str
+    revision: str | None
+
+
+_GRANTS = (
+    select(grants.c.customer_id, grants.c.role, customer_state.c.revision)
+    .select_from(grants)
+    .join(
+        customer_state,
+        sa.and_(customer_state.c.customer_id == grants.c.customer_id, customer_state.c.customer_id == CUSTOMER_ID),
+        isouter=True,
+    )
+    .where(grants.c.user_name == bindparam("user_name", type_=CodePoints))
+)
+
+
+def grants_of(connection: Connection, user_name: str, customer_id: int) -> list[Grant]:
+    """
+    What the user may do and where, with the revision of customer *customer_id*; empty where there is no such user.
+
+    One statement tells who is asking, what they may do and what state they ask of, anew for each request.
+
+    Readings 9, 55, 56, 57.
+    """
+    if "\0" in user_name:  # a text that PostgreSQL does not have, and so nobody's name
+        return []
+    rows = connection.execute(_GRANTS, {"user_name": user_name, "customer_id": customer_id})
+    return [Grant(*row) for row in rows]
+
+
+def user_names(connection: Connection) -> list[str]:
+    """All users, by name."""
+    return list(connection.execute(select(users.c.user_name).order_by(users.c.user_name)).scalars())
+
+
+def is_empty(connection: Connection) -> bool:
+    """Whether no data have been loaded."""
+    return connection.execute(select(customer.c.customer_id).limit(1)).first() is None
+
+
+_SUBACCOUNTS = (
+    select(
+        subaccount_version.c.subaccount_id,
+        subaccount_version.c.begin,
+        subaccount_version.c.end,
+        subaccount_version.c.subaccount_name,
+        subaccount_version.c.subaccount_status,
+    )
+    .where(subaccount_version.c.customer_id == CUSTOMER_ID)
+    .order_by(subaccount_version.c.subaccount_id, subaccount_version.c.begin)
+)
+
+
+def subaccounts(connection: Connection, customer_id: int) -> list[Subaccount]:
+    """The customer's subaccounts by id, each with its versions by begin. Clause 3.1.6. Readings 46, 61."""
+    rows = connection.execute(_SUBACCOUNTS, {"customer_id": customer_id})
+    return [
+        Subaccount(subaccount_id, tuple(SubaccountVersion(*row[1:]) for row in group))
+        for subaccount_id, group in groupby(rows, key=lambda row: row.subaccount_id)
+    ]
+
+
+# --- mappings ---------------------------------------------------------------------------------------------
+
+_buyer = customer.alias("buyer")
+_seller = customer.alias("seller")
+
+#: The customer's contracts as a mapping shows them; statements add the columns of their versions.
+_CONTRACTS = (
+    select(
+        contract.c.contract_id,
+        contract.c.category,
+        _buyer.c.name,
+        _seller.c.name,
+        contract.c.contract_begin,
+        contract.c.contract_end,
+        contract.c.status,
+    )
+    .select_from(contract)
+    .join(_buyer, _buyer.c.customer_id == contract.c.buyer_id)
+    .join(_seller, _seller.c.customer_id == contract.c.seller_id)
+    .where(contract.c.customer_id == CUSTOMER_ID)
+)
+
+_CONTRACT_WIDTH = len(_CONTRACTS.selected_columns)
+
+
+def _version_columns(versions: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return versions.c.begin, versions.c.end, versions.c.version, versions.c.subaccount_id
+
+
+def _mappings(customer_id: int, rows: Iterable[Row[Any]]) -> list[SubaccountMapping]:
+    """Rows of `_CONTRACTS` with a version each, ordered by contract; no version where its columns are null."""
+    mappings = []
+    for _, group in groupby(rows, key=itemgetter(0)):
+        of_contract = [tuple(row) for row in group]
+        contract_id, category, *shown = of_contract[0][:_CONTRACT_WIDTH]
+        versions = (row[_CONTRACT_WIDTH:] for row in of_contract)
+        mappings.append(
+            SubaccountMapping(
+                customer_id,
+                Contract(contract_id, Category(category).market_name, *shown),
+                tuple(MappingVersion(*version) for version in versions if version[0] is not None),
+            )
+        )
+    return mappings
+
+
+# --- the collection (3.2) ---------------------------------------------------------------------------------
+
+#: No mapping period is longer than a month of 31 days and an hour: one that overlaps a day began not long before.
+_LONGEST_PERIOD = timedelta(days=32)
+
+#: The filters of 3.2.4. Each narrows by one value of the query; those on `contract` need its row, and choose
+#: contracts, the others choose versions (reading 23).
+_FILTERS: dict[str, tuple[sa.Table, Callable[[bool], ColumnElement[bool]]]] = {
+    "contract_id": (
+        current_mapping,
+        lambda pattern: (
+            matching(sa.cast(current_mapping.c.contract_id, CodePoints), "contract_id_pattern")
+            if pattern
+            else current_mapping.c.contract_id == bindparam("contract_id", type_=sa.BigInteger)
+        ),
+    ),
+    "reference_id": (contract, lambda pattern: _text(contract.c.reference_id, "reference_id", pattern=pattern)),
+    "category": (contract, lambda _: contract.c.category == bindparam("category", type_=CodePoints)),
+    "location_id": (contract, lambda _: contract.c.location_id == bindparam("location_id", type_=sa.BigInteger)),
+    "party_id": (
+        contract,
+        lambda _: sa.or_(
+            contract.c.buyer_id == bindparam("party_id", type_=sa.BigInteger),
+            contract.c.seller_id == bindparam("party_id", type_=sa.BigInteger),
+        ),
+    ),
+    "subaccount_id": (
+        current_mapping,
+        lambda pattern: _text(current_mapping.c.subaccount_id, "subaccount_id", pattern=pattern),
+    ),
+    "subaccount_name": (current_mapping, lambda pattern: _named(pattern=pattern)),
+    "begin": (
+        current_mapping,
+        lambda _: sa.and_(
+            current_mapping.c.begin < bindparam("end", type_=Time),
+            current_mapping.c.end > bindparam("begin", type_=Time),
+            current_mapping.c.begin > bindparam("begin_after", type_=Time),
+        ),
+    ),
+}
+
+
+def _text(column: ColumnElement[str], name: str, *, pattern: bool) -> ColumnElement[bool]:
+    return matching(column, f"{name}_pattern") if pattern else column == bindparam(name, type_=CodePoints)
+
+
+def _named(*, pattern: bool) -> ColumnElement[bool]:
+    """The name in effect at the period's begin; where there is none, nothing matches. Reading 22."""
+    version = subaccount_version.c
+    return (
+        select(version.subaccount_id)
+        .where(
+            version.customer_id == CUSTOMER_ID,
+            version.subaccount_id == current_mapping.c.subaccount_id,
+            version.begin <= current_mapping.c.begin,
+            sa.or_(version.end.is_(None), version.end > current_mapping.c.begin),
+            _text(version.subaccount_name, "subaccount_name", pattern=pattern),
+        )
+        .correlate(current_mapping)
+        .exists()
+    )
+
+
+#: Which filters a query has, and whether by a pattern: all that decides how a statement reads.
+Shape = tuple[tuple[str, bool], ...]
+
+
+def _shape(query: Query) -> Shape:
+    return tuple(
+        (name, isinstance(getattr(query, name), Pattern)) for name in _FILTERS if getattr(query, name) is not None
+    )
+
+
+def _values(customer_id: int, query: Query, shape: Shape) -> dict[str, Any]:
+    values: dict[str, Any] = {"customer_id": customer_id}
+    for name, pattern in shape:
+        value = getattr(query, name)
+        values[f"{name}_pattern" if pattern else name] = value.value if isinstance(value, Category) else value
+    if query.begin is not None:
+        values["end"] = query.end
+        values["begin_after"] = max(query.begin, _FIRST_REACH) - _LONGEST_PERIOD
+    return values
+
+
+_FIRST_REACH = datetime.min.replace(tzinfo=UTC) + _LONGEST_PERIOD
+
+
+def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any]:
+    """The current versions of the customer that the filters of *shape* leave."""
+    selected = select(*columns).select_from(current_mapping).where(current_mapping.c.customer_id == CUSTOMER_ID)
+    if any(_FILTERS[name][0] is contract for name, _ in shape):
+        selected = selected.join(
+            contract,
+            sa.and_(
+                contract.c.customer_id == current_mapping.c.customer_id,
+                contract.c.contract_id == current_mapping.c.contract_id,
+            ),
+        )
+    return selected.where(*(_FILTERS[name][1](pattern) for name, pattern in shape))
+
+
+@lru_cache(maxsize=1024)
+def _count(shape: Shape) -> Select[Any]:
+    return _selected([func.count()], shape)
+
+
+@lru_cache(maxsize=1024)
+def _page(shape: Shape) -> Select[Any]:
+    """The versions of the page first, by the key alone; then what is shown of their contracts."""
+    key = (current_mapping.c.contract_id, current_mapping.c.month)
+    page = (
+        _selected((*key, *_version_columns(current_mapping)), shape)
+        .order_by(*key)
+        .limit(bindparam("limit", type_=sa.BigInteger))
+        .offset(bindparam("start", type_=sa.BigInteger))
+        .subquery("page")
+    )
+    shown = _CONTRACTS.add_columns(*_version_columns(page))
+    return shown.join(page, page.c.contract_id == contract.c.contract_id).order_by(page.c.contract_id, page.c.month)
+
+
+def current_mappings(connection: Connection, customer_id: int, query: Query) -> tuple[int, list[SubaccountMapping]]:
+    """
+    How many current versions match in all, and those of the page, grouped by contract.
+
+    Ordered by contract id and begin; a contract whose versions cross the page's borders has only some of them.
+
+    Clause 3.2.3. Readings 11, 12, 23.
+    """
+    shape = _shape(query)
+    values = _values(customer_id, query, shape)
+    total = connection.execute(_count(shape), values).scalar_one()
+    if query.start >= total:
+        return total, []
+    rows = connection.execute(_page(shape), values | {"start": query.start, "limit": query.limit})
+    return total, _mappings(customer_id, rows)
+
+
+# --- one contract (3.3), and what an update is judged against (3.2.5) ---------------------------------------
+
+_HISTORY = (
+    _CONTRACTS.add_columns(*_version_columns(mapping_version))
+    .join(
+        current_mapping,
+        sa.and_(
+            current_mapping.c.customer_id == contract.c.customer_id,
+            current_mapping.c.contract_id == contract.c.contract_id,
+        ),
+        isouter=True,
+    )
+    .join(
+        mapping_version,
+        sa.and_(
+            mapping_version.c.customer_id == current_mapping.c.customer_id,
+            mapping_version.c.contract_id == current_mapping.c.contract_id,
+            mapping_version.c.month == current_mapping.c.month,
+        ),
+        isouter=True,
+    )
+    .where(contract.c.contract_id == CONTRACT_ID)
+    .order_by(mapping_version.c.month, mapping_version.c.sequence)
+)
+
+
+def mapping_history(connection: Connection, customer_id: int, contract_id: int) -> SubaccountMapping:
+    """
+    All versions of the contract's mapping periods, by month and then oldest first.
+
+    The customer must be a party to it: `has_contract` tells. Periods that fell away are left out (reading 27).
+
+    Clause 3.3. Readings 44, 45, 63.
+    """
+    rows = connection.execute(_HISTORY, {"customer_id": customer_id, "contract_id": contract_id})
+    (mapping,) = _mappings(customer_id, rows)
+    return mapping
+
+
+_HAS_CONTRACT = select(contract.c.contract_id).where(
+    contract.c.customer_id == CUSTOMER_ID, contract.c.contract_id == CONTRACT_ID
+)
+
+
+def has_contract(connection: Connection, customer_id: int, contract_id: int) -> bool:
+    """Whether the customer is a party to a contract with this id. Reading 45."""
+    values = {"customer_id": customer_id, "contract_id": contract_id}
+    return connection.execute(_HAS_CONTRACT, values).first() is not None
+
+
+_STANDING = (
+    _CONTRACTS.add_columns(*_version_columns(current_mapping))
+    .join(
+        current_mapping,
+        sa.and_(
+            current_mapping.c.customer_id == contract.c.customer_id,
+            current_mapping.c.contract_id == contract.c.contract_id,
+        ),
+        isouter=True,
+    )
+    .where(one_of(contract.c.contract_id, "contract_ids"))
+    .order_by(contract.c.contract_id, current_mapping.c.month)
+)
+
+
+def standing(connection: Connection, customer_id: int, contract_ids: Iterable[int]) -> Standing:
+    """
+    What an update of these contracts is judged against; to be asked under the customer's lock.
+
+    Clause 3.2.5. Readings 37, 39.
+    """
+    values = {"customer_id": customer_id, "contract_ids": sorted(set(contract_ids))}
+    mappings = _mappings(customer_id, connection.execute(_STANDING, values))
+    return Standing(
+        customer_id,
+        {mapping.contract.contract_id: mapping for mapping in mappings},
+        {subaccount.subaccount_id: subaccount for subaccount in subaccounts(connection, customer_id)},
+    )
