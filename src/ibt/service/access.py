@@ -1,0 +1,134 @@
+"""
+Who is asking, and what they may do.
+
+A certificate under a trusted CA names a user by its subject's common name; the user's grants say at which
+customers they have the role. Both are asked anew for each request, in one statement, so that a change acts
+at once. Certificates are not recognised by fingerprint: they are renewed every year.
+
+Clauses 1.2, 1.3. Readings 7-9, 55, 56.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from ssl import PEM_cert_to_DER_cert
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ibt.rules.faults import Refusal, quoted
+from ibt.store import reads
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: The one role of the specification (1.3), as a grant spells it.
+ROLE = "IBT"
+
+_UNREADABLE = "(not readable)"
+_NO_END = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client's certificate as the handshake has verified it; names as RFC 4514 writes them, SHA-256 in hex."""
+
+    subject: str
+    issuer: str
+    fingerprint: str
+    common_names: tuple[str, ...]
+    not_after: datetime
+
+    def names(self) -> dict[str, str]:
+        """What the log calls it by where it is refused."""
+        return {"subject": self.subject, "issuer": self.issuer, "fingerprint": self.fingerprint}
+
+    def refuse_expired(self, now: datetime) -> None:
+        """Refuses with 403 after its end: an open connection, or one resumed, outlives what its handshake saw."""
+        if now > self.not_after:
+            raise Refusal(
+                403,
+                f"It is past the end, {self.not_after:%Y-%m-%dT%H:%M:%SZ}, of {self}: have your Security "
+                "Administrator issue a new one (1.2, readings 8, 55)",
+            )
+
+    def __str__(self) -> str:
+        return f"the certificate with subject {quoted(self.subject)} and SHA-256 fingerprint {self.fingerprint}"
+
+
+@lru_cache(maxsize=4096)
+def read_certificate(pem: str) -> Certificate:
+    """The certificate in *pem*; one whose names cannot be read has none, and is nobody's."""
+    fingerprint = sha256(PEM_cert_to_DER_cert(pem)).hexdigest()
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return Certificate(
+            certificate.subject.rfc4514_string(),
+            certificate.issuer.rfc4514_string(),
+            fingerprint,
+            tuple(str(name.value) for name in names),
+            certificate.not_valid_after_utc,
+        )
+    except ValueError:  # authorities sign more than the standards allow, and OpenSSL takes more than we can read
+        return Certificate(_UNREADABLE, _UNREADABLE, fingerprint, (), _NO_END)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The user who asks, the customers at which they have the role, and the revision of the one asked for."""
+
+    user_name: str
+    certificate: Certificate
+    customer_ids: frozenset[int]
+    revision: str
+
+    def again(self, connection: Connection, customer_id: int) -> None:
+        """Refuses with 403 where the caller may no longer act for *customer_id*."""
+        caller(connection, self.certificate, customer_id).refuse_other_customer(customer_id)
+
+    def refuse_other_customer(self, customer_id: int) -> None:
+        """Refuses with 403 where the caller has no role at *customer_id*, whether it exists or not. Reading 9."""
+        if customer_id not in self.customer_ids:
+            raise Refusal(
+                403,
+                f"User {quoted(self.user_name)}, known by {self.certificate}, does not have the role {ROLE} at "
+                f"customer {customer_id}: ask for a customer of your own, or have your Security Administrator grant "
+                "the role (1.3, reading 9)",
+            )
+
+
+def caller(connection: Connection, certificate: Certificate | None, customer_id: int) -> Caller:
+    """
+    Who asks for the data of *customer_id*; refuses with 403 who has no role anywhere.
+
+    Clause 1.3. Readings 7-9, 55, 56.
+    """
+    if certificate is None:
+        raise Refusal(
+            403,
+            "No client certificate was sent: connect with the certificate that your Security Administrator issued "
+            "(1.2, reading 8)",
+        )
+    if len(certificate.common_names) != 1:
+        count = len(certificate.common_names) or "no"
+        raise Refusal(
+            403,
+            f"A user is known by one common name (CN), and {certificate} has {count}: use a certificate whose "
+            "subject has exactly one (1.2, reading 55)",
+        )
+    user_name = certificate.common_names[0]
+    granted = reads.grants_of(connection, user_name, customer_id)
+    having_role = [grant for grant in granted if grant.role == ROLE]
+    if not having_role:
+        raise Refusal(
+            403,
+            f"User {quoted(user_name)}, known by {certificate}, does not have the role {ROLE} at any customer: have "
+            "your Security Administrator grant it (1.3, reading 9)",
+        )
+    revision = next((grant.revision for grant in having_role if grant.revision is not None), "")
+    return Caller(user_name, certificate, frozenset(grant.customer_id for grant in having_role), revision)

@@ -1,0 +1,49 @@
+"""
+The limits of the door: how much of anything, and how long, before a client is refused.
+
+Reading 53.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds; exactly so much is still allowed."""
+
+    request_line: int = 16 * 1024
+    head: int = 64 * 1024
+    fields: int = 100
+    body: int = 16 * 1024 * 1024
+    connections: int = 4096
+    handshake_seconds: float = 10
+    head_seconds: float = 30
+    body_seconds: float = 60
+    idle_seconds: float = 75
+    answer_seconds: float = 60
+    drain_seconds: float = 30
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Limits:
+        """The limits, each of which `IBT_LIMIT_…` may set. Raises ValueError with one sentence."""
+        given: dict[str, float] = {}
+        for field in fields(cls):
+            name = f"IBT_LIMIT_{field.name.upper()}"
+            text = environment.get(name)
+            if text is None:
+                continue
+            whole = isinstance(field.default, int) and not field.name.endswith("_seconds")
+            try:
+                value = int(text) if whole else float(text)
+            except ValueError:
+                value = 0
+            if not 0 < value < 1e12:
+                raise ValueError(f'{name} is "{text}": set it to a {"whole " if whole else ""}number greater than 0')
+            given[field.name] = value
+        return cls(**given)  # type: ignore[arg-type]  # the loop above gave each field its own kind of number

@@ -1,0 +1,59 @@
+"""
+The log: one line on stderr for each request and each event, for people on a terminal and JSON otherwise.
+
+Nothing that a client sends can forge a line: what does not print is escaped before it is rendered.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+log: FilteringBoundLogger = structlog.get_logger()
+
+
+def configure() -> None:
+    """Sets how the log is written, once for a process."""
+    on_terminal = sys.stderr.isatty()
+    renderers: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if on_terminal
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _escape,
+            *renderers,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Others()], level=logging.WARNING, force=True)
+
+
+class _Others(logging.Handler):
+    """What libraries have to say, in the same lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+
+def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {key: _printable(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )

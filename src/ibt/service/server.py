@@ -1,0 +1,531 @@
+"""
+The server: sockets, TLS, connections and their deadlines. The only file that knows which ASGI server runs.
+
+uvicorn's protocol does HTTP; `Connection` adds what it leaves to others: the client's certificate, the limits
+of reading 53 and answers in our own words where the HTTP layer refuses. It rests on internals of uvicorn,
+whose minor version is pinned; tests/service/test_server.py fails where they change.
+
+Clause 1.2. Readings 1, 8, 53, 55, 58.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import resource
+import secrets
+import signal
+import socket
+import ssl
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import httptools
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ibt.service import access
+from ibt.service.app import ALWAYS, TEXT_TYPE, Application
+from ibt.service.limits import Limits
+from ibt.service.log import configure, log
+from ibt.service.workers import supervise
+from ibt.store import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: Data are fed to the HTTP parser in pieces of this size, so that a head that is too long is noticed in time.
+_PIECE = 4096
+
+#: How long a refused connection is still listened to, so that its client can read why before it is closed.
+_LAST_WORDS_SECONDS = 0.25
+
+#: How often deadlines are looked at.
+_SWEEP_SECONDS = 0.25
+
+#: A target in absolute form, up to its path (RFC 9112 3.2.2).
+_ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
+
+#: What Host may be: a name or an address, and a port (RFC 9112 3.2, RFC 3986 3.2.2).
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    What a worker serves: the database's URL; one PEM file with the server's key and certificates; the CA whose
+    client certificates are trusted; how many processes; a frozen clock for version times, if any.
+    """
+
+    database: str
+    certificate: Path
+    client_ca: Path
+    workers: int = 1
+    now: datetime | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def clock(self) -> datetime:
+        """The time that a version gets: UTC, whole seconds. Reading 41."""
+        return self.now or datetime.now(UTC).replace(microsecond=0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; *port* 0 picks a free one. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def tls(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and later; a client certificate is verified where one is sent (reading 8). Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.certificate)
+    context.load_verify_locations(settings.client_ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.sslobject_class = _Handshake
+    # A certificate that OpenSSL refuses it forgets; its only trace is the message that brought it. Not public, and
+    # there is no public way: tests/door/test_certificates.py fails where it changes.
+    context._msg_callback = _note_certificate  # type: ignore[attr-defined]  # as said above
+    return context
+
+
+class _Handshake(ssl.SSLObject):
+    """A handshake that says in the log whose certificate it refused, and to the client why: no one else will."""
+
+    #: The client's own certificate, until it is verified.
+    certificate = b""
+    failure: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self.failure:
+            raise self.failure
+        try:
+            super().do_handshake()
+        except ssl.SSLError as failure:
+            if isinstance(failure, ssl.SSLCertVerificationError):
+                log.warning("handshake refused", why=failure.verify_message, **self._names())
+            elif failure.reason != "UNSUPPORTED_PROTOCOL":
+                raise
+            # OpenSSL has written an alert, but the event loop sends only for one that reads on. The client closes
+            # when it has the alert; if it does not, the handshake's time runs out.
+            self.failure = failure
+            raise ssl.SSLWantReadError from failure
+        self.certificate = b""
+
+    def _names(self) -> dict[str, str]:
+        with contextlib.suppress(Exception):  # what an untrusted client sent may be anything
+            return access.read_certificate(ssl.DER_cert_to_PEM_cert(self.certificate)).names()
+        return {}
+
+
+def _note_certificate(  # noqa: PLR0913, PLR0917 - as the ssl module calls it
+    connection: _Handshake, direction: str, version: int, content: int, kind: int, message: bytes
+) -> None:
+    """Keeps the first certificate of the message that brings them. RFC 5246 7.4.2, RFC 8446 4.4.2."""
+    if direction == "read" and content == _HANDSHAKE and kind == _CERTIFICATE:
+        place = 4 + (1 + message[4] if version == ssl.TLSVersion.TLSv1_3 else 0) + 3
+        connection.certificate = message[place + 3 : place + 3 + int.from_bytes(message[place : place + 3])]
+
+
+#: The numbers of TLS for a handshake's records and for the message in them that brings certificates.
+_HANDSHAKE, _CERTIFICATE = 22, 11
+
+
+class Connection(HttpToolsProtocol):
+    """
+    One connection: uvicorn's HTTP with the client's certificate and the limits.
+
+    A connection always waits for something, and how long it may is its deadline, at which `expire` is called:
+    one sweep over all connections is cheaper than a timer for each request.
+    """
+
+    def __init__(self, config: uvicorn.Config, state: ServerState, limits: Limits) -> None:
+        super().__init__(config, state, {})
+        self.limits = limits
+        self.extensions: dict[str, Any] = {}  # Any: as ASGI has it
+        self.deadline = float("inf")
+        self.waits_for = "idle"
+        self._unanswered = 0
+        self._receiving = False
+        self._upgrade = False
+        self._uncounted = 0
+        self._refusal: tuple[int, str] | None = None
+        self._unparsed = bytearray()
+        self._method = b""
+
+    # What happens to the connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.flow = _Flow(self)
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        chain = [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []
+        self.extensions = {"tls": {"client_cert_chain": chain}}
+        self._wait("idle", self.limits.idle_seconds)
+        if len(self.connections) > self.limits.connections:
+            limit = self.limits.connections
+            self._refuse(503, f"There are more than {limit} connections: try again in a moment (reading 53)")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deadline = float("inf")
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.waits_for == "idle":
+            self._wait("head", self.limits.head_seconds)
+        self._unparsed += data
+        self._parse()
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the client sent more than one request ahead: the rest waits, parsed or not, for its turn."""
+        return bool(self.pipeline or self._unparsed)
+
+    def _parse(self) -> None:
+        while self._unparsed and not self.pipeline:
+            piece = bytes(self._unparsed[:_PIECE])
+            del self._unparsed[:_PIECE]
+            if not (self._refusal or self._upgrade or self.parser is None):
+                self._feed(piece)
+
+    def _feed(self, piece: bytes) -> None:
+        self._uncounted += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            self._upgrade = True  # the request is answered as if it had not asked, and is the connection's last
+        except httptools.HttpParserError as error:
+            refusal = error.__context__
+            if isinstance(refusal, _HeadRefused):
+                self._refuse(refusal.status, refusal.text)
+            else:
+                self._refuse(400, "This is not a request as HTTP/1.1 has it (1.2, reading 58)")
+        else:
+            # A head, a trailer or a chunk's extension is handed over when it is whole: it may be too long before.
+            if self._uncounted > self.limits.head + _PIECE:
+                self._refuse(*self._long_head())
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait("answer", self.limits.answer_seconds)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._receiving:
+            self._wait("body", self.limits.body_seconds)
+        self._settle()
+
+    # What the parser finds.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = self.extensions
+        self._method = b""
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._method = self.parser.get_method()
+        if len(self._method) + len(self.url) + len("  HTTP/1.1") > self.limits.request_line:
+            raise _HeadRefused(414, f"The request line is longer than {self.limits.request_line} bytes (reading 53)")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._receiving:
+            return  # a trailer says nothing that we ask
+        super().on_header(name, value.strip(b" \t"))  # the parser leaves tabs at the end
+        if len(self.headers) > self.limits.fields:
+            raise _HeadRefused(431, f"The head has more than {self.limits.fields} fields (reading 53)")
+
+    def on_headers_complete(self) -> None:
+        self._refuse_bad_head()
+        self.url = _origin_form(self.url)
+        super().on_headers_complete()
+        self._receiving = True
+        self._unanswered += 1
+        self._wait("body", self.limits.body_seconds)
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False
+
+    def _refuse_bad_head(self) -> None:
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > self.limits.head:
+            raise _HeadRefused(*self._long_head())
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise _HeadRefused(505, "This service speaks HTTP/1.1 (1.2, reading 58)")
+        hosts = self._values(b"host")
+        if len(hosts) > 1 or (version == "1.1" and not hosts):
+            raise _HeadRefused(400, "A request of HTTP/1.1 has exactly one Host field (1.2, RFC 9112 3.2)")
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            raise _HeadRefused(400, "Host is not the name or address of a host (1.2, RFC 9112 3.2)")
+        self._refuse_bad_framing(version)
+        if version == "1.0":
+            self.expect_100_continue = False  # such a client does not know it (RFC 9110 10.1.1)
+        elif any(value.lower() != b"100-continue" for value in self._values(b"expect")):
+            raise _HeadRefused(417, "The only expectation that is met is 100-continue (RFC 9110 10.1.1)")
+
+    def _refuse_bad_framing(self, version: str) -> None:
+        """The parser has refused what is ambiguous; this refuses what we could only misunderstand."""
+        codings = [coding.strip().lower() for coding in b",".join(self._values(b"transfer-encoding")).split(b",")]
+        if codings != [b""] and version == "1.0":
+            raise _HeadRefused(400, "HTTP/1.0 has no Transfer-Encoding: send Content-Length (RFC 9112 6.1)")
+        if codings not in ([b""], [b"chunked"]):
+            raise _HeadRefused(501, "The only Transfer-Encoding that is understood is chunked (RFC 9112 6.1)")
+        if self.parser.should_upgrade() and (codings != [b""] or self._values(b"content-length")):
+            # The parser would take the body for the other protocol.
+            raise _HeadRefused(400, "A request with a body cannot ask for another protocol: leave out Upgrade (1.2)")
+
+    def _values(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.headers if key == name]
+
+    def on_body(self, body: bytes) -> None:
+        self._uncounted = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._receiving = False
+        self._uncounted = 0
+        self._settle()
+
+    def on_response_complete(self) -> None:
+        # As uvicorn's, but for its timer for each request.
+        self.server_state.total_requests += 1
+        self._unanswered -= 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._refusal:
+            self._refuse(*self._refusal)
+        self._settle()
+        self._parse()
+        self.flow.resume_reading()
+
+    # Deadlines and refusals.
+
+    def _wait(self, what: str, seconds: float) -> None:
+        if self.flow.write_paused and what != "answer":
+            return  # whatever else it does, a client that does not read its answer has only so long
+        self.waits_for = what
+        self.deadline = self.loop.time() + seconds
+
+    def _settle(self) -> None:
+        """Waits for what comes next: the rest of a body, our own answer, which has no deadline, or a request."""
+        if self._receiving:
+            return
+        if self._unanswered:
+            self._wait("reply", float("inf"))
+        elif self._refusal:
+            self._wait("close", _LAST_WORDS_SECONDS)
+        else:
+            self._wait("idle", self.limits.idle_seconds)
+
+    def expire(self) -> None:
+        """The time is over for what a client kept waiting: says so, where it can still be heard, and closes."""
+        if self.waits_for == "answer":
+            why = f"The answer was not read within {self.limits.answer_seconds:g} seconds (reading 53)"
+            log.info("given up", **self._known(), why=why)
+            self.transport.abort()
+        elif self.waits_for == "head":
+            self._refuse(408, f"The head took longer than {self.limits.head_seconds:g} seconds (reading 53)")
+        elif self.waits_for == "body":
+            self._refuse(408, f"The body took longer than {self.limits.body_seconds:g} seconds (reading 53)")
+        else:
+            self.transport.close()
+
+    def _long_head(self) -> tuple[int, str]:
+        return 431, f"The head is longer than {self.limits.head} bytes (reading 53)"
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answers for the HTTP layer, once the requests before have their answers, and closes."""
+        self._refusal = status, text
+        if self._receiving:
+            self._receiving = False
+            if self.cycle.response_started:
+                self.transport.close()  # the request was answered before its body came, and that was all
+                return
+            self._forsake()
+        if self._unanswered:
+            self._wait("reply", float("inf"))
+            return
+        request_id = secrets.token_hex(8)
+        body = f"{text}\n".encode()
+        retry = [("retry-after", "1")] if status == 503 else []
+        fields = [
+            ("content-type", TEXT_TYPE),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+            ("x-request-id", request_id),
+            *ALWAYS,
+            *retry,
+        ]
+        encoded = [(name.encode(), value.encode()) for name, value in fields]
+        head = b"".join(b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *encoded))
+        sent = b"" if self._method == b"HEAD" else body
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + sent)
+        log.info("refused", id=request_id, **self._known(), status=status, bytes=len(sent), why=text)
+        self._wait("close", _LAST_WORDS_SECONDS)
+
+    def _known(self) -> dict[str, str]:
+        """What the log says of whom the HTTP layer refuses: whose certificate it was, if there was one."""
+        chain = self.extensions["tls"]["client_cert_chain"]
+        return access.read_certificate(chain[0]).names() if chain else {}
+
+    def _forsake(self) -> None:
+        """The request whose body was coming gets no answer of its own; its handler, if it runs, is told."""
+        self._unanswered -= 1
+        if self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+
+class _Flow(FlowControl):
+    """Reads no more while a client is ahead, whoever asks: it could send requests faster than they are answered."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        if not self._connection.ahead:
+            super().resume_reading()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """*target* as path and query: scheme and host of an absolute one are ours, whatever they say. Reading 1."""
+    absolute = _ABSOLUTE.match(target)
+    path = target if absolute is None else target[absolute.end() :]
+    if path == b"*" or (absolute and not path.startswith(b"/")):
+        path = b"/" + path  # OPTIONS * is no URL, and names no resource either
+    if not path.startswith(b"/") or b"#" in path:
+        raise _HeadRefused(400, "The target of the request is not a path or an https URL (1.2, RFC 9112 3.2)")
+    return path
+
+
+class _HeadRefused(Exception):
+    """Raised in a callback of the parser, which stops it: the head will not be taken."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
+    """
+    Serves *listener* until SIGTERM or SIGINT, then finishes the requests in flight and returns.
+
+    *ready* is called once, when every worker accepts connections. Raises OSError where the certificates cannot
+    be read, ibt.store.Unusable where the database cannot.
+    """
+    configure()
+    if settings.workers == 1:
+        work(listener, settings, ready)
+    else:
+        supervise(lambda started, lifeline: work(listener, settings, started, lifeline), settings.workers, ready)
+
+
+def work(
+    listener: socket.socket, settings: Settings, started: Callable[[], None], lifeline: int | None = None
+) -> None:
+    """What one process does. It also ends when *lifeline*, a file descriptor, is closed at its other end."""
+    _allow_files(settings.limits.connections)
+    database = Database(settings.database)
+    application = Application(database, settings.limits, settings.clock)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(listener, settings, application, started, lifeline))
+    finally:
+        application.close()
+        database.close()
+
+
+def _allow_files(connections: int) -> None:
+    """Lets this process have that many connections open and as many in the handshake, where the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def _serve(
+    listener: socket.socket,
+    settings: Settings,
+    application: Application,
+    started: Callable[[], None],
+    lifeline: int | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
+    limits = settings.limits
+    config = uvicorn.Config(
+        application,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+    state = ServerState()
+    server = await loop.create_server(
+        lambda: Connection(config, state, limits),
+        sock=listener,
+        ssl=tls(settings),
+        ssl_handshake_timeout=limits.handshake_seconds,
+        ssl_shutdown_timeout=limits.handshake_seconds,
+    )
+    _sweep(state, loop.time())
+    started()
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _SWEEP_SECONDS)
+        _sweep(state, loop.time())
+    server.close()
+    await _drain(state, limits.drain_seconds)
+
+
+def _sweep(state: ServerState, now: float) -> None:
+    state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+    for connection in list(state.connections):
+        if isinstance(connection, Connection) and connection.deadline <= now:
+            connection.expire()
+
+
+async def _drain(state: ServerState, seconds: float) -> None:
+    """Closes the connections as their requests are answered, and what is left after *seconds* in any case."""
+    for connection in list(state.connections):
+        connection.shutdown()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (state.connections or state.tasks) and loop.time() < end:
+        await asyncio.sleep(0.02)
+        _sweep(state, loop.time())
+    for connection in list(state.connections):
+        connection.transport.abort()

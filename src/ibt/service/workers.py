@@ -1,0 +1,110 @@
+"""
+Several processes that do the same work, and the one that watches over them.
+
+A worker that dies is replaced; SIGHUP is handed on; SIGTERM and SIGINT end the workers, and then the watcher.
+A worker whose watcher is gone ends too, as the lifeline between them is closed then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from ibt.service.log import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Work = Callable[[Callable[[], None], int], None]
+
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_WATCHED = {signal.SIGCHLD, signal.SIGHUP, *_ENDING}
+
+#: A worker that dies sooner than this was hardly begun: the next one waits a little.
+_TOO_SOON_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
+
+
+class StartFailed(Exception):
+    """A worker ended before it was ready."""
+
+
+def supervise(work: Work, count: int, ready: Callable[[], None]) -> None:
+    """
+    Runs *work* in *count* processes until SIGTERM or SIGINT; calls *ready* once when all of them are.
+
+    *work* gets what it calls when it is ready, and the lifeline. Raises StartFailed where one never is.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    lifeline, held = os.pipe()
+    workers: dict[int, float] = {}
+    try:
+        for _ in range(count):
+            if not _start(work, lifeline, held, workers):
+                raise StartFailed("A worker process ended before it was ready: the log above says why")
+        ready()
+        while (signal_number := signal.sigwait(_WATCHED)) not in _ENDING:
+            if signal_number == signal.SIGHUP:
+                for process in workers:
+                    os.kill(process, signal.SIGHUP)
+            for process, status in _ended(workers):
+                log.error("worker died", process=process, status=os.waitstatus_to_exitcode(status))
+                too_soon = time.monotonic() - workers.pop(process) < _TOO_SOON_SECONDS
+                if too_soon:
+                    time.sleep(_PAUSE_SECONDS)
+                while not _start(work, lifeline, held, workers) and not signal.sigpending() & _ENDING:
+                    time.sleep(_PAUSE_SECONDS)
+    finally:
+        for process in workers:
+            os.kill(process, signal.SIGTERM)
+        for process in list(workers):
+            os.waitpid(process, 0)
+        os.close(lifeline)
+        os.close(held)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+
+
+def _ended(workers: dict[int, float]) -> list[tuple[int, int]]:
+    found = (os.waitpid(process, os.WNOHANG) for process in workers)
+    return [(process, status) for process, status in found if process]
+
+
+def _start(work: Work, lifeline: int, held: int, workers: dict[int, float]) -> bool:
+    """Forks a worker and waits until it is ready; false where it ended before."""
+    told, tells = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(told)
+        os.close(held)
+        _be_worker(work, tells, lifeline)
+    os.close(tells)
+    is_ready = os.read(told, 1) != b""
+    os.close(told)
+    if is_ready:
+        workers[process] = time.monotonic()
+    else:
+        os.waitpid(process, 0)
+    return is_ready
+
+
+def _be_worker(work: Work, tells: int, lifeline: int) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+    status = 1
+    try:
+        work(lambda: _tell(tells), lifeline)
+        status = 0
+    except BaseException:  # whatever ends a worker must not run on as its watcher
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _tell(tells: int) -> None:
+    os.write(tells, b".")
+    os.close(tells)
