@@ -299,6 +299,13 @@ TAKEN = {
     "Upgrade without Connection": (field(b"Upgrade: h2c"), 200),
     "TE and Trailer": (field(b"TE: trailers\r\nTrailer: X"), 200),
     "Range": (field(b"Range: bytes=0-9"), 200),
+    # Answers of each kind.
+    "what the client has": (field(b"If-None-Match: *"), 304),
+    "what nobody may change": (request("DELETE", MAPPINGS), 405),
+    "a type that is not there": (field(b"Accept: text/html"), 406),
+    "an update of another customer": (post(BODY, target=f"{BASE}/2/contractSubaccountMappings"), 403),
+    "an update of another state": (post(BODY, 'If-Match: "stale"'), 412),
+    "an update of another type": (request("POST", MAPPINGS, body=BODY), 415),
     # Bodies.
     "a GET with a body": (head(GET, HOST, b"Content-Length: 5") + b"abcde", 200),
     "a GET with a body like a request": (request("GET", SUBACCOUNTS, body=get()), 200),

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 from crowd import WAYS, crowd, honest
 from wire import BASE, MAPPINGS, SUBACCOUNTS, TEXT, VENDOR, Answer, Door, Wire, door, get, post, request, update
+
+from ibt.service.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,3 +280,25 @@ def test_a_thousand_connections_that_keep_us_waiting_do_not_keep_others_out(
     # How much slower is for the benchmark to say: a machine that does other things at the moment may be slow.
     assert beside.seconds[-1] < LATE
     assert more < 200e6
+
+
+# --- settings ---------------------------------------------------------------------------------------------
+
+
+def test_each_limit_is_set_by_its_name_in_the_environment() -> None:
+    whole = dict.fromkeys(("request_line", "head", "fields", "body", "connections"), 7)
+    seconds = {f"{name}_seconds": 0.5 for name in ("handshake", "head", "body", "idle", "answer", "drain")}
+    environment = {f"IBT_LIMIT_{name.upper()}": str(value) for name, value in (whole | seconds).items()}
+    assert asdict(Limits.from_environment(environment)) == whole | seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1.5", "0x10", "1e3", "inf", "nan", "9" * 20])
+def test_a_limit_that_is_no_number_is_told_by_its_name(text: str) -> None:
+    with pytest.raises(ValueError, match=r'^IBT_LIMIT_FIELDS is ".*": set it to a whole number greater than 0$'):
+        Limits.from_environment({"IBT_LIMIT_FIELDS": text})
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "inf", "nan", "1e12"])
+def test_a_time_that_is_no_number_is_told_by_its_name(text: str) -> None:
+    with pytest.raises(ValueError, match=r'^IBT_LIMIT_HEAD_SECONDS is ".*": set it to a number greater than 0$'):
+        Limits.from_environment({"IBT_LIMIT_HEAD_SECONDS": text})

@@ -101,6 +101,15 @@ def test_what_the_http_layer_refuses_is_logged_with_whose_certificate_it_was(ser
     assert logged["subject"] == "CN=xyz"
 
 
+def test_a_request_that_never_became_whole_is_logged_without_a_status(service: Door) -> None:
+    with service.connect() as wire:
+        wire.send(post(update("Default"), "X-Request-ID: broken-off")[:-10])
+    logged = service.logged(id="broken-off")
+    assert logged.keys() >= EACH
+    assert (logged["user"], logged["status"], logged["bytes"]) == ("xyz", None, 0)
+    assert logged["why"] == "the request never became whole"
+
+
 # --- what cannot be forged --------------------------------------------------------------------------------
 
 LINE = '{"event":"request","user":"forged"}'

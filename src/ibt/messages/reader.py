@@ -23,7 +23,7 @@ from datetime import datetime
 from functools import lru_cache
 from importlib import resources
 from itertools import islice
-from threading import Thread, local
+from threading import Lock, Thread, local
 from typing import NoReturn, TypedDict
 
 from lxml import etree
@@ -102,7 +102,7 @@ _TIME = Rule(
     "3.2.4, reading 33",
 )
 _SUBACCOUNT_ID = Rule("subaccount-id", "must be 1 to 100 characters; there are {length}", "3.2.4")
-_FORM = Rule("form", "is not as the schema says", "2.1")
+_FORM = Rule("form", "is not as the schema says: leave out its attributes xsi:nil and xsi:type", "2.1")
 
 #: The rule that a wrong value breaks, by its element.
 _VALUES = {
@@ -192,6 +192,9 @@ _TOLD = MOST_LINES
 
 _PER_THREAD = local()
 
+#: The library makes its own types when it compiles the first schema, and two threads at that never end.
+_COMPILING = Lock()
+
 
 def read_update(body: bytes) -> Update:
     """
@@ -218,7 +221,8 @@ def _schema() -> etree.XMLSchema:
     try:
         schema: etree.XMLSchema = _PER_THREAD.schema
     except AttributeError:
-        schema = _PER_THREAD.schema = etree.XMLSchema(etree.fromstring(SCHEMA))
+        with _COMPILING:
+            schema = _PER_THREAD.schema = etree.XMLSchema(etree.fromstring(SCHEMA))
     return schema
 
 
@@ -469,7 +473,8 @@ def _rule(entry: etree._LogEntry) -> Rule:
     rule = _STRUCTURE.get(entry.type_name)
     if rule is None:
         about = _ABOUT.match(entry.message)
-        return _VALUES.get(about[2] if about else "", _FORM)
+        of_value = _VALUES.get(about[2] if about else "", _FORM)
+        return _ATTRIBUTE if of_value is not _FORM and _ATTRIBUTE_NAME.search(entry.message) else of_value
     if rule is _UNEXPECTED and "Missing child" in entry.message:
         return _MISSING
     if rule is _UNEXPECTED and not entry.message.startswith(f"Element '{{{NAMESPACE}}}"):

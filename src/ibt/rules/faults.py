@@ -28,18 +28,20 @@ class Rule:
     """
     One thing that can be wrong.
 
-    *name* is stable and for machines; *says* is the rest of a sentence that begins with the place, with
-    `{…}` for what the fault knows; *clause* is where the specification or a reading settles it.
+    *name* is stable and for machines; *says* is the rest of a sentence that begins with the place, or all of
+    one where there is no place, with `{…}` for what the fault knows; *clause* is where the specification or a
+    reading settles it; *status* is that of the answer that refuses.
     """
 
     name: str
     says: str
     clause: str
+    status: int = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One rule broken at one place: *where* ("contract 7, line 12"; may be empty), *field*, its *value*."""
+    """One rule broken at one place: *where* ("contract 7, line 12"), *field*, its *value*; each may be missing."""
 
     rule: Rule
     where: str
@@ -51,7 +53,7 @@ class Fault:
         """The line of the answer: contract and period, field and value, the rule, the clause (reading 6)."""
         what = self.field if self.value is None else f"{self.field} {quoted(self.value)}"
         place = ", ".join(part for part in (self.where, what) if part)
-        return f"{place}: {self.says} ({self.rule.clause})"
+        return f"{place}: {self.says} ({self.rule.clause})" if place else f"{self.says} ({self.rule.clause})"
 
 
 class Faults:
@@ -98,6 +100,26 @@ class Refusal(Exception):
         self.text = text
         self.headers = dict(headers or {})
         self.faults = faults
+
+    @classmethod
+    def of(
+        cls,
+        rule: Rule,
+        *,
+        where: str = "",
+        field: str = "",
+        value: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **known: object,
+    ) -> Refusal:
+        """The refusal with the rule's status for the one fault that *rule* is broken; *known* fills its `{…}`."""
+        fault = Fault(rule, where, field, value, rule.says.format_map(known))
+        return cls(rule.status, str(fault), headers=headers, faults=(fault,))
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule that the first fault breaks, for the log."""
+        return self.faults[0].rule.name
 
 
 def quoted(value: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ibt.rules.faults import Refusal, quoted
+from ibt.rules.faults import Refusal, Rule, quoted
 from ibt.store import reads
 
 if TYPE_CHECKING:
@@ -28,6 +28,42 @@ if TYPE_CHECKING:
 
 #: The one role of the specification (1.3), as a grant spells it.
 ROLE = "IBT"
+
+# Why who asks is refused.
+NO_CERTIFICATE = Rule(
+    "certificate-missing",
+    "No client certificate was sent: connect with the certificate that your Security Administrator issued",
+    "1.2, reading 8",
+    403,
+)
+EXPIRED = Rule(
+    "certificate-expired",
+    "It is past the end, {end:%Y-%m-%dT%H:%M:%SZ}, of {certificate}: have your Security Administrator issue a new "
+    "one",
+    "1.2, readings 8, 55",
+    403,
+)
+COMMON_NAMES = Rule(
+    "common-name",
+    "A user is known by one common name (CN), and {certificate} has {count}: use a certificate whose subject has "
+    "exactly one",
+    "1.2, reading 55",
+    403,
+)
+NO_ROLE = Rule(
+    "role-missing",
+    f"User {{user}}, known by {{certificate}}, does not have the role {ROLE} at any customer: have your Security "
+    "Administrator grant it",
+    "1.3, reading 9",
+    403,
+)
+OTHER_CUSTOMER = Rule(
+    "other-customer",
+    f"User {{user}}, known by {{certificate}}, does not have the role {ROLE} at customer {{customer_id}}: ask for a "
+    "customer of your own, or have your Security Administrator grant the role",
+    "1.3, reading 9",
+    403,
+)
 
 _UNREADABLE = "(not readable)"
 _NO_END = datetime.max.replace(tzinfo=UTC)
@@ -50,11 +86,7 @@ class Certificate:
     def refuse_expired(self, now: datetime) -> None:
         """Refuses with 403 after its end: an open connection, or one resumed, outlives what its handshake saw."""
         if now > self.not_after:
-            raise Refusal(
-                403,
-                f"It is past the end, {self.not_after:%Y-%m-%dT%H:%M:%SZ}, of {self}: have your Security "
-                "Administrator issue a new one (1.2, readings 8, 55)",
-            )
+            raise Refusal.of(EXPIRED, end=self.not_after, certificate=self)
 
     def __str__(self) -> str:
         return f"the certificate with subject {quoted(self.subject)} and SHA-256 fingerprint {self.fingerprint}"
@@ -94,12 +126,8 @@ class Caller:
     def refuse_other_customer(self, customer_id: int) -> None:
         """Refuses with 403 where the caller has no role at *customer_id*, whether it exists or not. Reading 9."""
         if customer_id not in self.customer_ids:
-            raise Refusal(
-                403,
-                f"User {quoted(self.user_name)}, known by {self.certificate}, does not have the role {ROLE} at "
-                f"customer {customer_id}: ask for a customer of your own, or have your Security Administrator grant "
-                "the role (1.3, reading 9)",
-            )
+            user = quoted(self.user_name)
+            raise Refusal.of(OTHER_CUSTOMER, user=user, certificate=self.certificate, customer_id=customer_id)
 
 
 def caller(connection: Connection, certificate: Certificate | None, customer_id: int) -> Caller:
@@ -109,26 +137,13 @@ def caller(connection: Connection, certificate: Certificate | None, customer_id:
     Clause 1.3. Readings 7-9, 55, 56.
     """
     if certificate is None:
-        raise Refusal(
-            403,
-            "No client certificate was sent: connect with the certificate that your Security Administrator issued "
-            "(1.2, reading 8)",
-        )
+        raise Refusal.of(NO_CERTIFICATE)
     if len(certificate.common_names) != 1:
-        count = len(certificate.common_names) or "no"
-        raise Refusal(
-            403,
-            f"A user is known by one common name (CN), and {certificate} has {count}: use a certificate whose "
-            "subject has exactly one (1.2, reading 55)",
-        )
+        raise Refusal.of(COMMON_NAMES, certificate=certificate, count=len(certificate.common_names) or "no")
     user_name = certificate.common_names[0]
     granted = reads.grants_of(connection, user_name, customer_id)
     having_role = [grant for grant in granted if grant.role == ROLE]
     if not having_role:
-        raise Refusal(
-            403,
-            f"User {quoted(user_name)}, known by {certificate}, does not have the role {ROLE} at any customer: have "
-            "your Security Administrator grant it (1.3, reading 9)",
-        )
+        raise Refusal.of(NO_ROLE, user=quoted(user_name), certificate=certificate)
     revision = next((grant.revision for grant in having_role if grant.revision is not None), "")
     return Caller(user_name, certificate, frozenset(grant.customer_id for grant in having_role), revision)

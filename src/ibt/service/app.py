@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibt import messages
 from ibt.rules import mappings, queries
-from ibt.rules.faults import Faults, Refusal, quoted
-from ibt.service import access, negotiation
+from ibt.rules.faults import Faults, Refusal, Rule, quoted
+from ibt.service import access, limits, negotiation
 from ibt.service.log import log
 from ibt.store import Unavailable, reads, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy import Connection
 
@@ -56,6 +56,56 @@ _WORTH_COMPRESSING = 1024
 _RETRY_AFTER_SECONDS = "1"
 _READING_THREADS = 4
 _UPDATING_THREADS = 16
+
+
+# What is refused here: what is asked for, by which site, in which state; and what cannot be done.
+NO_RESOURCE = Rule(
+    "no-resource",
+    "The path {path} names no resource: ask for /sms_oper_contract/api/customers/ID/subaccounts, "
+    "…/ID/contractSubaccountMappings or …/ID/contractSubaccountMappings/CONTRACT",
+    "2.1, 2.2",
+    404,
+)
+METHOD = Rule("method", "The method {method} is not supported here: use {allow}", "2.1", 405)
+NO_CONTRACT = Rule(
+    "no-contract",
+    "Customer {customer_id} is not a party to a contract with id {contract_id}: ask for one that its "
+    "contractSubaccountMappings list",
+    "3.3, reading 45",
+    404,
+)
+OTHER_SITE = Rule(
+    "other-site",
+    "This update was sent by the page of another site: send it from this service's own pages, or from a program that "
+    "sends neither Origin nor Sec-Fetch-Site",
+    "RFC 6454 7.3",
+    403,
+)
+OVERTAKEN = Rule(
+    "overtaken",
+    "If-Match names a state that is no longer the current one, so nothing was changed: read the mappings again, and "
+    "send the update with the ETag of that answer",
+    "reading 57",
+    412,
+)
+UNFORESEEN = Rule(
+    "unforeseen",
+    "Something unforeseen went wrong; the operator finds it in the log as {request_id}",
+    "reading 54",
+    500,
+)
+UNAVAILABLE = Rule(
+    "unavailable",
+    "The database is busy or away, and nothing was changed: try again in a moment",
+    "reading 54",
+    503,
+)
+OUTCOME_UNKNOWN = Rule(
+    "outcome-unknown",
+    "The database was lost while it made the change, so the outcome is unknown: read before you send it again",
+    "reading 54",
+    503,
+)
 
 
 class ClientGone(Exception):
@@ -167,11 +217,7 @@ def mapping_history(connection: Connection, asked: Asked) -> Reply:
     """GET …/contractSubaccountMappings/{contractId}. Clause 3.3. Readings 44, 45."""
     _refuse_unknown_parameters(asked)
     if not reads.has_contract(connection, asked.customer_id, asked.contract_id):
-        raise Refusal(
-            404,
-            f"Customer {asked.customer_id} is not a party to a contract with id {asked.contract_id}: ask for one "
-            "that its contractSubaccountMappings list (3.3, reading 45)",
-        )
+        raise Refusal.of(NO_CONTRACT, customer_id=asked.customer_id, contract_id=asked.contract_id)
 
     def body() -> bytes:
         return messages.write_mapping(reads.mapping_history(connection, asked.customer_id, asked.contract_id))
@@ -189,11 +235,7 @@ def update_mappings(connection: Connection, asked: Asked, update: Update, clock:
     outcome = mappings.update(standing, update, clock(), faults)
     faults.refuse()
     if not negotiation.match_revision(asked.request.fields(b"if-match"), revision):
-        raise Refusal(
-            412,
-            "If-Match names a state that is no longer the current one, so nothing was changed: read the mappings "
-            "again, and send the update with the ETag of that answer (reading 57)",
-        )
+        raise Refusal.of(OVERTAKEN)
     if outcome.new:
         revision = writes.add_versions(connection, asked.customer_id, outcome.new)
     return asked.answer(messages.write_mappings(outcome.reply), revision)
@@ -258,7 +300,9 @@ class Route(NamedTuple):
 
 
 _ID = re.compile(r"0|[1-9][0-9]{0,8}")
-_BASE = ("sms_oper_contract", "api", "customers")
+#: The path that all resources of customers begin with (2.2, reading 1).
+API = "/sms_oper_contract/api/customers"
+_BASE = tuple(API[1:].split("/"))
 
 ROUTES = (
     Route((*_BASE, None, "subaccounts"), subaccounts),
@@ -312,7 +356,7 @@ class Application:
         try:
             reply = await self._reply(request, receive)
         except ClientGone:
-            request.known["why"] = "the client went away before its request was whole"
+            request.known["why"] = "the request never became whole"
             _log(request, began, None)
             return
         headers = [*reply.headers, *ALWAYS, ("x-request-id", request.request_id)]
@@ -337,13 +381,12 @@ class Application:
         except Refusal as refusal:
             return _refused(request, refusal)
         except Unavailable as unavailable:
-            return _unavailable(request, unavailable)
+            return _refused(request, _unavailable(unavailable), why=str(unavailable))
         except ClientGone:
             raise
         except Exception:
             log.exception("unforeseen", request_id=request.request_id)
-            text = f"Something unforeseen went wrong; the operator finds it in the log as {request.request_id}"
-            return _text(500, text)
+            return _refused(request, Refusal.of(UNFORESEEN, request_id=request.request_id))
 
     def _read(self, request: Request) -> Reply:
         with self._database.reading() as connection:
@@ -371,9 +414,10 @@ class Application:
         caller = access.caller(connection, request.certificate, customer_id)
         request.known["user"] = caller.user_name
         if route is None:
-            raise _no_resource(request)
+            raise Refusal.of(NO_RESOURCE, path=quoted(request.raw_path.decode("latin-1")))
         if request.method not in route.methods:
-            raise _no_method(request, route)
+            headers = {"allow": route.allow}
+            raise Refusal.of(METHOD, method=quoted(request.method), allow=route.allow, headers=headers)
         if request.method == "OPTIONS":
             return Asked(route, caller, customer_id, contract_id, request)
         if route.of_customer:
@@ -410,27 +454,7 @@ class Application:
 
     def _refuse_longer_body(self, length: int) -> None:
         if length > self._limits.body:
-            raise Refusal(
-                413,
-                f"The body is longer than {self._limits.body} bytes: send it in several messages (reading 53)",
-            )
-
-
-def _no_resource(request: Request) -> Refusal:
-    return Refusal(
-        404,
-        f"The path {quoted(request.raw_path.decode('latin-1'))} names no resource: ask for "
-        "/sms_oper_contract/api/customers/ID/subaccounts, …/ID/contractSubaccountMappings or "
-        "…/ID/contractSubaccountMappings/CONTRACT (2.1, 2.2)",
-    )
-
-
-def _no_method(request: Request, route: Route) -> Refusal:
-    return Refusal(
-        405,
-        f"The method {quoted(request.method)} is not supported here: use {route.allow} (2.1)",
-        headers={"allow": route.allow},
-    )
+            raise Refusal.of(limits.BODY, limit=self._limits.body)
 
 
 def _refuse_cross_site(request: Request) -> None:
@@ -439,11 +463,7 @@ def _refuse_cross_site(request: Request) -> None:
     origins = [origin.lower() for origin in request.fields(b"origin")]
     sites = [site.lower() for site in request.fields(b"sec-fetch-site")]
     if any(origin not in own for origin in origins) or any(site not in ("same-origin", "none") for site in sites):
-        raise Refusal(
-            403,
-            "This update was sent by the page of another site: send it from this service's own pages, or from a "
-            "program that sends neither Origin nor Sec-Fetch-Site",
-        )
+        raise Refusal.of(OTHER_SITE)
 
 
 def _compressed(asked: Asked, reply: Reply) -> Reply:
@@ -459,26 +479,18 @@ def _gzip_tag(etag: str) -> str:
     return f'{etag[:-1]}z"'
 
 
-def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> Reply:
-    fields = {"content-type": TEXT_TYPE, "cache-control": "no-store", **(headers or {})}
-    return Reply(status, f"{text}\n".encode(), tuple(fields.items()))
-
-
-def _refused(request: Request, refusal: Refusal) -> Reply:
-    request.known["why"] = refusal.text.partition("\n")[0]
+def _refused(request: Request, refusal: Refusal, why: str | None = None) -> Reply:
+    """The answer that refuses; the log gets the rule and *why*, the first line where nothing else is given."""
+    request.known |= {"rule": refusal.rule, "why": why or refusal.text.partition("\n")[0]}
     if refusal.status == 403 and request.certificate:
         request.known |= request.certificate.names()
-    return _text(refusal.status, refusal.text, refusal.headers)
+    fields = {"content-type": TEXT_TYPE, "cache-control": "no-store", **refusal.headers}
+    return Reply(refusal.status, f"{refusal.text}\n".encode(), tuple(fields.items()))
 
 
-def _unavailable(request: Request, unavailable: Unavailable) -> Reply:
-    request.known["why"] = str(unavailable)
-    text = (
-        "The database was lost while it made the change, so the outcome is unknown: read before you send it again"
-        if unavailable.outcome_unknown
-        else "The database is busy or away, and nothing was changed: try again in a moment"
-    )
-    return _text(503, f"{text} (reading 54)", {"retry-after": _RETRY_AFTER_SECONDS})
+def _unavailable(unavailable: Unavailable) -> Refusal:
+    rule = OUTCOME_UNKNOWN if unavailable.outcome_unknown else UNAVAILABLE
+    return Refusal.of(rule, headers={"retry-after": _RETRY_AFTER_SECONDS})
 
 
 def _log(request: Request, began: float, reply: Reply | None) -> None:

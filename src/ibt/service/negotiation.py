@@ -14,10 +14,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from ibt.rules.faults import Fault, Faults, Refusal, Rule
+from ibt.rules.faults import Faults, Refusal, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 #: The media type of the service, and the Content-Types of its answers, exactly (2, reading 49).
 VENDOR = "application/vnd.iso-ne.contract.customers.v1+xml"
@@ -31,13 +31,17 @@ _OFFERED = {VENDOR: VENDOR_TYPE, "application/xml": XML_TYPE}
 ANY = ("*",)
 
 # What a head or a target can break.
-ACCEPT = Rule("accept", f"fits neither type of this service: ask for {VENDOR_TYPE} or {XML_TYPE}", "2.2, reading 5")
-NO_CONTENT_TYPE = Rule("content-type-missing", f"is missing: send {VENDOR_TYPE}", "2.1, reading 4")
-CONTENT_TYPES = Rule("content-type-repeated", f"is given more than once: send {VENDOR_TYPE} once", "2.1, reading 4")
-CONTENT_TYPE = Rule("content-type", f"is not the type of this service: send {VENDOR_TYPE}", "2.1, reading 4")
-CHARSET = Rule("charset", f"must have the charset UTF-8 and no other: send {VENDOR_TYPE}", "2.1, reading 4")
+ACCEPT = Rule(
+    "accept", f"fits neither type of this service: ask for {VENDOR_TYPE} or {XML_TYPE}", "2.2, reading 5", 406
+)
+NO_CONTENT_TYPE = Rule("content-type-missing", f"is missing: send {VENDOR_TYPE}", "2.1, reading 4", 415)
+CONTENT_TYPES = Rule(
+    "content-type-repeated", f"is given more than once: send {VENDOR_TYPE} once", "2.1, reading 4", 415
+)
+CONTENT_TYPE = Rule("content-type", f"is not the type of this service: send {VENDOR_TYPE}", "2.1, reading 4", 415)
+CHARSET = Rule("charset", f"must have the charset UTF-8 and no other: send {VENDOR_TYPE}", "2.1, reading 4", 415)
 CONTENT_ENCODING = Rule(
-    "content-encoding", "is not supported: send the body as it is and leave this header out", "2.1, reading 4"
+    "content-encoding", "is not supported: send the body as it is and leave this header out", "2.1, reading 4", 415
 )
 NOT_UTF_8 = Rule(
     "parameter-not-utf-8", "is not UTF-8 in its name or its value: write é as %C3%A9, for instance", "reading 60"
@@ -73,7 +77,7 @@ def media_type(accept: Sequence[str]) -> str:
     weights = {offered: _acceptability(offered, ranges) for offered in _OFFERED}
     best = max(weights, key=lambda offered: weights[offered])
     if weights[best] == 0:
-        raise _refusal(406, ACCEPT, "Accept", ", ".join(accept))
+        raise Refusal.of(ACCEPT, field="Accept", value=", ".join(accept))
     return _OFFERED[best]
 
 
@@ -96,7 +100,8 @@ def refuse_other_content(content_type: Sequence[str], content_encoding: Sequence
         raise _unsupported_type(CHARSET, value)
     if any(coding.lower() != "identity" for coding in _elements(content_encoding)):
         headers = {"Accept-Encoding": "identity"}  # RFC 9110 15.5.16
-        raise _refusal(415, CONTENT_ENCODING, "Content-Encoding", ", ".join(content_encoding), headers)
+        value = ", ".join(content_encoding)
+        raise Refusal.of(CONTENT_ENCODING, field="Content-Encoding", value=value, headers=headers)
 
 
 def strict(prefer: Sequence[str]) -> bool:
@@ -250,11 +255,5 @@ def _unquoted(word: str) -> str:
 
 
 def _unsupported_type(rule: Rule, value: str | None = None) -> Refusal:
-    return _refusal(415, rule, "Content-Type", value, {"Accept": VENDOR_TYPE})  # RFC 9110 15.5.16
-
-
-def _refusal(
-    status: int, rule: Rule, field: str, value: str | None, headers: Mapping[str, str] | None = None
-) -> Refusal:
-    fault = Fault(rule, "", field, value, rule.says)
-    return Refusal(status, str(fault), headers=headers, faults=(fault,))
+    headers = {"Accept": VENDOR_TYPE}  # RFC 9110 15.5.16
+    return Refusal.of(rule, field="Content-Type", value=value, headers=headers)

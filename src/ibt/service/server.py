@@ -3,7 +3,7 @@ The server: sockets, TLS, connections and their deadlines. The only file that kn
 
 uvicorn's protocol does HTTP; `Connection` adds what it leaves to others: the client's certificate, the limits
 of reading 53 and answers in our own words where the HTTP layer refuses. It rests on internals of uvicorn,
-whose minor version is pinned; tests/service/test_server.py fails where they change.
+whose minor version is pinned; tests/door fails where they change.
 
 Clause 1.2. Readings 1, 8, 53, 55, 58.
 """
@@ -30,7 +30,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ibt.service import access
+from ibt.rules.faults import Refusal, Rule
+from ibt.service import access, limits
 from ibt.service.app import ALWAYS, TEXT_TYPE, Application
 from ibt.service.limits import Limits
 from ibt.service.log import configure, log
@@ -50,6 +51,27 @@ _LAST_WORDS_SECONDS = 0.25
 #: How often deadlines are looked at.
 _SWEEP_SECONDS = 0.25
 
+# What the HTTP layer refuses itself, beside what is beyond a limit (reading 58).
+NOT_HTTP = Rule(
+    "not-http",
+    "This is not a request as HTTP/1.1 has it: look at its first line, its fields and the length of its body",
+    "1.2, reading 58",
+)
+VERSION = Rule("http-version", "This service does not speak HTTP/{version}: send HTTP/1.1", "1.2, reading 58", 505)
+TARGET = Rule("target", "must be a path or an https URL, without a fragment, so without a #", "1.2, RFC 9112 3.2")
+HOSTS = Rule("host-count", "A request of HTTP/1.1 has exactly one Host field, not {count}", "1.2, RFC 9112 3.2")
+HOST = Rule("host", "is not a host: send its name or address, and its port if need be", "1.2, RFC 9112 3.2")
+EXPECT = Rule(
+    "expect", "is not met: send 100-continue, the only one that is, or leave it out", "RFC 9110 10.1.1", 417
+)
+OLD_CODING = Rule("transfer-encoding-1.0", "HTTP/1.0 has no Transfer-Encoding: send Content-Length", "RFC 9112 6.1")
+CODING = Rule("transfer-encoding", "is not understood: send chunked alone, or Content-Length", "RFC 9112 6.1", 501)
+UPGRADE = Rule(
+    "upgrade",
+    "A request with a body cannot ask for another protocol: leave Upgrade out",
+    "1.2, reading 58",
+)
+
 #: A target in absolute form, up to its path (RFC 9112 3.2.2).
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 
@@ -60,13 +82,15 @@ _HOST = re.compile(rb"(?:\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
-    What a worker serves: the database's URL; one PEM file with the server's key and certificates; the CA whose
-    client certificates are trusted; how many processes; a frozen clock for version times, if any.
+    What a worker serves: the database's URL; a PEM file with the server's certificates, and one with its key
+    unless that is in the first; the CA whose client certificates are trusted; how many processes; a frozen clock
+    for version times, if any.
     """
 
     database: str
     certificate: Path
     client_ca: Path
+    key: Path | None = None
     workers: int = 1
     now: datetime | None = None
     limits: Limits = field(default_factory=Limits)
@@ -94,12 +118,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def tls(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 and later; a client certificate is verified where one is sent (reading 8). Raises OSError."""
+    """
+    TLS 1.2 and later; a client certificate is verified where one is sent (reading 8).
+
+    Raises OSError where a file cannot be read, does not hold what it should, or key and certificate do not match.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(settings.certificate)
+    context.load_cert_chain(settings.certificate, settings.key)
     context.load_verify_locations(settings.client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.sslobject_class = _Handshake
@@ -169,7 +197,7 @@ class Connection(HttpToolsProtocol):
         self._receiving = False
         self._upgrade = False
         self._uncounted = 0
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: Refusal | None = None
         self._unparsed = bytearray()
         self._method = b""
 
@@ -183,8 +211,8 @@ class Connection(HttpToolsProtocol):
         self.extensions = {"tls": {"client_cert_chain": chain}}
         self._wait("idle", self.limits.idle_seconds)
         if len(self.connections) > self.limits.connections:
-            limit = self.limits.connections
-            self._refuse(503, f"There are more than {limit} connections: try again in a moment (reading 53)")
+            retry = {"retry-after": "1"}
+            self._refuse(Refusal.of(limits.CONNECTIONS, limit=self.limits.connections, headers=retry))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadline = float("inf")
@@ -216,14 +244,11 @@ class Connection(HttpToolsProtocol):
             self._upgrade = True  # the request is answered as if it had not asked, and is the connection's last
         except httptools.HttpParserError as error:
             refusal = error.__context__
-            if isinstance(refusal, _HeadRefused):
-                self._refuse(refusal.status, refusal.text)
-            else:
-                self._refuse(400, "This is not a request as HTTP/1.1 has it (1.2, reading 58)")
+            self._refuse(refusal if isinstance(refusal, Refusal) else Refusal.of(NOT_HTTP))
         else:
             # A head, a trailer or a chunk's extension is handed over when it is whole: it may be too long before.
             if self._uncounted > self.limits.head + _PIECE:
-                self._refuse(*self._long_head())
+                self._refuse(self._long_head())
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -246,14 +271,14 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
         self._method = self.parser.get_method()
         if len(self._method) + len(self.url) + len("  HTTP/1.1") > self.limits.request_line:
-            raise _HeadRefused(414, f"The request line is longer than {self.limits.request_line} bytes (reading 53)")
+            raise Refusal.of(limits.REQUEST_LINE, limit=self.limits.request_line)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._receiving:
             return  # a trailer says nothing that we ask
         super().on_header(name, value.strip(b" \t"))  # the parser leaves tabs at the end
         if len(self.headers) > self.limits.fields:
-            raise _HeadRefused(431, f"The head has more than {self.limits.fields} fields (reading 53)")
+            raise Refusal.of(limits.FIELDS, limit=self.limits.fields)
 
     def on_headers_complete(self) -> None:
         self._refuse_bad_head()
@@ -267,31 +292,33 @@ class Connection(HttpToolsProtocol):
 
     def _refuse_bad_head(self) -> None:
         if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > self.limits.head:
-            raise _HeadRefused(*self._long_head())
+            raise self._long_head()
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
-            raise _HeadRefused(505, "This service speaks HTTP/1.1 (1.2, reading 58)")
+            raise Refusal.of(VERSION, version=version)
         hosts = self._values(b"host")
         if len(hosts) > 1 or (version == "1.1" and not hosts):
-            raise _HeadRefused(400, "A request of HTTP/1.1 has exactly one Host field (1.2, RFC 9112 3.2)")
+            raise Refusal.of(HOSTS, count=len(hosts) or "none")
         if hosts and not _HOST.fullmatch(hosts[0]):
-            raise _HeadRefused(400, "Host is not the name or address of a host (1.2, RFC 9112 3.2)")
+            raise Refusal.of(HOST, field="Host", value=hosts[0].decode("latin-1"))
         self._refuse_bad_framing(version)
         if version == "1.0":
             self.expect_100_continue = False  # such a client does not know it (RFC 9110 10.1.1)
-        elif any(value.lower() != b"100-continue" for value in self._values(b"expect")):
-            raise _HeadRefused(417, "The only expectation that is met is 100-continue (RFC 9110 10.1.1)")
+        for value in self._values(b"expect"):
+            if version != "1.0" and value.lower() != b"100-continue":
+                raise Refusal.of(EXPECT, field="Expect", value=value.decode("latin-1"))
 
     def _refuse_bad_framing(self, version: str) -> None:
         """The parser has refused what is ambiguous; this refuses what we could only misunderstand."""
         codings = [coding.strip().lower() for coding in b",".join(self._values(b"transfer-encoding")).split(b",")]
         if codings != [b""] and version == "1.0":
-            raise _HeadRefused(400, "HTTP/1.0 has no Transfer-Encoding: send Content-Length (RFC 9112 6.1)")
+            raise Refusal.of(OLD_CODING)
         if codings not in ([b""], [b"chunked"]):
-            raise _HeadRefused(501, "The only Transfer-Encoding that is understood is chunked (RFC 9112 6.1)")
+            value = b", ".join(self._values(b"transfer-encoding")).decode("latin-1")
+            raise Refusal.of(CODING, field="Transfer-Encoding", value=value)
         if self.parser.should_upgrade() and (codings != [b""] or self._values(b"content-length")):
             # The parser would take the body for the other protocol.
-            raise _HeadRefused(400, "A request with a body cannot ask for another protocol: leave out Upgrade (1.2)")
+            raise Refusal.of(UPGRADE)
 
     def _values(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
@@ -316,7 +343,7 @@ class Connection(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self._refusal:
-            self._refuse(*self._refusal)
+            self._refuse(self._refusal)
         self._settle()
         self._parse()
         self.flow.resume_reading()
@@ -347,18 +374,18 @@ class Connection(HttpToolsProtocol):
             log.info("given up", **self._known(), why=why)
             self.transport.abort()
         elif self.waits_for == "head":
-            self._refuse(408, f"The head took longer than {self.limits.head_seconds:g} seconds (reading 53)")
+            self._refuse(Refusal.of(limits.SLOW_HEAD, limit=self.limits.head_seconds))
         elif self.waits_for == "body":
-            self._refuse(408, f"The body took longer than {self.limits.body_seconds:g} seconds (reading 53)")
+            self._refuse(Refusal.of(limits.SLOW_BODY, limit=self.limits.body_seconds))
         else:
             self.transport.close()
 
-    def _long_head(self) -> tuple[int, str]:
-        return 431, f"The head is longer than {self.limits.head} bytes (reading 53)"
+    def _long_head(self) -> Refusal:
+        return Refusal.of(limits.HEAD, limit=self.limits.head)
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answers for the HTTP layer, once the requests before have their answers, and closes."""
-        self._refusal = status, text
+        self._refusal = refusal
         if self._receiving:
             self._receiving = False
             if self.cycle.response_started:
@@ -369,21 +396,22 @@ class Connection(HttpToolsProtocol):
             self._wait("reply", float("inf"))
             return
         request_id = secrets.token_hex(8)
-        body = f"{text}\n".encode()
-        retry = [("retry-after", "1")] if status == 503 else []
+        body = f"{refusal.text}\n".encode()
         fields = [
             ("content-type", TEXT_TYPE),
+            ("cache-control", "no-store"),
             ("content-length", str(len(body))),
             ("connection", "close"),
             ("x-request-id", request_id),
             *ALWAYS,
-            *retry,
+            *refusal.headers.items(),
         ]
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         head = b"".join(b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *encoded))
         sent = b"" if self._method == b"HEAD" else body
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + sent)
-        log.info("refused", id=request_id, **self._known(), status=status, bytes=len(sent), why=text)
+        self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + sent)
+        known = {**self._known(), "rule": refusal.rule, "why": refusal.text}
+        log.info("refused", id=request_id, status=refusal.status, bytes=len(sent), **known)
         self._wait("close", _LAST_WORDS_SECONDS)
 
     def _known(self) -> dict[str, str]:
@@ -419,25 +447,17 @@ def _origin_form(target: bytes) -> bytes:
     if path == b"*" or (absolute and not path.startswith(b"/")):
         path = b"/" + path  # OPTIONS * is no URL, and names no resource either
     if not path.startswith(b"/") or b"#" in path:
-        raise _HeadRefused(400, "The target of the request is not a path or an https URL (1.2, RFC 9112 3.2)")
+        raise Refusal.of(TARGET, field="target", value=target.decode("latin-1"))
     return path
-
-
-class _HeadRefused(Exception):
-    """Raised in a callback of the parser, which stops it: the head will not be taken."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]) -> None:
     """
     Serves *listener* until SIGTERM or SIGINT, then finishes the requests in flight and returns.
 
-    *ready* is called once, when every worker accepts connections. Raises OSError where the certificates cannot
-    be read, ibt.store.Unusable where the database cannot.
+    SIGHUP reads the certificates anew, for the connections from then on. *ready* is called once, when every worker
+    accepts connections. Raises OSError where the certificates cannot be read, ibt.store.Unusable where the
+    database cannot.
     """
     configure()
     if settings.workers == 1:
@@ -481,9 +501,10 @@ async def _serve(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    reread = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reread.set)
     if lifeline is not None:
         loop.add_reader(lifeline, stop.set)
-    limits = settings.limits
     config = uvicorn.Config(
         application,
         lifespan="off",
@@ -494,21 +515,38 @@ async def _serve(
         server_header=False,
     )
     state = ServerState()
-    server = await loop.create_server(
-        lambda: Connection(config, state, limits),
-        sock=listener,
-        ssl=tls(settings),
-        ssl_handshake_timeout=limits.handshake_seconds,
-        ssl_shutdown_timeout=limits.handshake_seconds,
-    )
+    server = await _accepting(listener, settings, config, state)
     _sweep(state, loop.time())
     started()
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _SWEEP_SECONDS)
         _sweep(state, loop.time())
+        if reread.is_set():
+            reread.clear()
+            try:
+                successor = await _accepting(listener, settings, config, state)
+            except OSError as error:
+                log.error("certificates not read anew", why=str(error))
+            else:
+                server.close()
+                server = successor
+                log.info("certificates read anew")
     server.close()
-    await _drain(state, limits.drain_seconds)
+    await _drain(state, settings.limits.drain_seconds)
+
+
+async def _accepting(
+    listener: socket.socket, settings: Settings, config: uvicorn.Config, state: ServerState
+) -> asyncio.Server:
+    """Accepts connections from *listener*, which stays open when the server is closed, under the present files."""
+    return await asyncio.get_running_loop().create_server(
+        lambda: Connection(config, state, settings.limits),
+        sock=listener.dup(),
+        ssl=tls(settings),
+        ssl_handshake_timeout=settings.limits.handshake_seconds,
+        ssl_shutdown_timeout=settings.limits.handshake_seconds,
+    )
 
 
 def _sweep(state: ServerState, now: float) -> None:

@@ -9,38 +9,52 @@ so that an operator learns of every fault together. What `SETTINGS` does not lis
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy
-
 from ibt.service.limits import Limits
 
-#: The section of the file in which the limits stand.
+#: The table of the file in which the limits stand.
 _LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """
-    One setting: its name, how its text is read (raising ValueError with the end of a sentence), its default.
+class Kind:
+    """How a setting's text is read, raising ValueError with the end of a sentence; the TOML types it may have."""
 
-    *says* is for people. A setting without a default must be set; an empty text is no value.
-    """
+    read: Callable[[str], Any]  # Any: each setting has a value of its own kind
+    types: tuple[type, ...]
+    called: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. *says* is for people. A required one has no default."""
 
     name: str
-    read: Callable[[str], Any]  # Any: each setting has a value of its own kind
+    kind: Kind
     default: str | None
     says: str
     required: bool = False
 
     @property
+    def option(self) -> str:
+        """The option of `ibt serve`."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
     def variable(self) -> str:
         """The environment variable."""
         return f"IBT_{self.name.upper()}"
+
+    @property
+    def key(self) -> str:
+        """The key in the file, with its table."""
+        return re.sub("^limit_", f"{_LIMITS}.", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,48 +63,63 @@ class Effective:
 
     setting: Setting
     text: str | None
-    value: Any  # Any: see Setting.read
+    value: Any  # Any: see Kind.read
     source: str
 
     def __str__(self) -> str:
-        return f"{self.setting.name} = {_masked(self.text) if self.text else '(not set)'}  # {self.source}"
+        shown = "(not set)" if self.text is None else masked(self.text)
+        return f"{self.setting.key} = {shown}  # {self.source}"
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def _whole(least: int, most: int) -> Kind:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
-    return read
+    return Kind(read, (int,), "a whole number")
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86_400:
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,9})?", text) or not 0 < float(text) <= 86_400:
         raise ValueError("must be a number of seconds, more than 0 and at most 86400")
-    return value
+    return float(text)
 
 
-_CORES = str(os.cpu_count() or 1)
+_TEXT = Kind(str, (str,), "a text")
+_FILE = Kind(Path, (str,), "a text, the path of a file")
+_SECONDS = Kind(_seconds, (int, float), "a number of seconds")
+
+_CORES = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+_LIMITS_SAY = {
+    "request_line": "bytes of the request line; then 414",
+    "head": "bytes of a request's head; then 431",
+    "fields": "header fields of a request; then 431",
+    "body": "bytes of a body; then 413",
+    "connections": "connections of one process; then 503",
+    "handshake_seconds": "the TLS handshake; then closed",
+    "head_seconds": "the head of a request; then 408",
+    "body_seconds": "the body of a request; then 408",
+    "idle_seconds": "the time between requests; then closed",
+    "answer_seconds": "a client that does not read its answer; then closed",
+    "drain_seconds": "the requests under way when the service is to end; then closed",
+}
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("host", str, "127.0.0.1", "the address or name to listen on"),
+    Setting("host", _TEXT, "127.0.0.1", "the address or name to listen on; 0.0.0.0 is every address"),
     Setting("port", _whole(0, 65535), "8443", "the port to listen on; 0 picks a free one"),
-    Setting("server_certificate", Path, None, "a PEM file: the server's certificate and its chain", required=True),
-    Setting("server_key", Path, None, "a PEM file: the server's private key, where server_certificate has none"),
-    Setting("client_ca", Path, None, "a PEM file: the authorities whose client certificates count", required=True),
-    Setting("database", str, None, "sqlite:////path/ibt.db or postgresql://…", required=True),
+    Setting("server_certificate", _FILE, None, "a PEM file: the server's certificate and its chain", required=True),
+    Setting("server_key", _FILE, None, "a PEM file: the server's private key, where server_certificate has none"),
+    Setting("client_ca", _FILE, None, "a PEM file: the authorities whose client certificates count", required=True),
+    Setting("database", _TEXT, None, "sqlite:////path/ibt.db or postgresql://…", required=True),
     Setting("workers", _whole(1, 64), _CORES, "how many processes serve; as many as there are cores"),
     *(
         Setting(
             f"limit_{limit.name}",
-            _seconds if limit.name.endswith("_seconds") else _whole(1, 2**31 - 1),
-            f"{limit.default:g}" if isinstance(limit.default, float) else str(limit.default),
-            f"a limit of the door: {limit.name.replace('_', ' ')}",
+            _SECONDS if limit.name.endswith("_seconds") else _whole(1, 2**31 - 1),
+            str(limit.default),
+            _LIMITS_SAY[limit.name],
         )
         for limit in fields(Limits)
     ),
@@ -103,27 +132,21 @@ def effective(
     """
     Each setting's value by its name, and what is wrong: one sentence for each fault, none where all is well.
 
-    *options* has the texts of the options that were given. Paths of the file are relative to its folder.
+    *options* has the texts of the options that were given; an empty text, wherever it stands, is none. Paths of
+    the file are relative to its folder.
     """
     faults: list[str] = []
     of_file = _of_file(file, faults) if file else {}
     found: dict[str, Effective] = {}
     for setting in SETTINGS:
-        text, source = _text(setting, of_file, environment, options, file)
-        value = None
-        if text:
-            try:
-                value = setting.read(text)
-            except ValueError as error:
-                faults.append(f'{setting.name} is "{text}", from {source}: it {error}.')
-            if isinstance(value, Path) and file is not None and source == str(file):
-                value = file.parent / value
-        elif setting.required:
-            faults.append(
-                f"{setting.name} is not set: give --{setting.name.replace('_', '-')}, {setting.variable} or the key "
-                f"{setting.name} in the file; it is {setting.says}."
-            )
-        found[setting.name] = Effective(setting, text, value, source)
+        places = (
+            (options.get(setting.name), f"option {setting.option}"),
+            (environment.get(setting.variable), f"environment {setting.variable}"),
+            (of_file.get(setting.name), str(file)),
+            (setting.default, "default"),
+        )
+        text, source = next(((text, source) for text, source in places if text), (None, "default"))
+        found[setting.name] = Effective(setting, text, _value(setting, text, source, faults), source)
     return found, faults
 
 
@@ -132,22 +155,35 @@ def limits(found: Mapping[str, Effective]) -> Limits:
     return Limits(**{limit.name: found[f"limit_{limit.name}"].value for limit in fields(Limits)})
 
 
-def _text(
-    setting: Setting,
-    of_file: Mapping[str, str],
-    environment: Mapping[str, str],
-    options: Mapping[str, str | None],
-    file: Path | None,
-) -> tuple[str | None, str]:
-    """The text that wins, and where it came from."""
-    option = options.get(setting.name)
-    if option is not None:
-        return option, f"option --{setting.name.replace('_', '-')}"
-    if environment.get(setting.variable):
-        return environment[setting.variable], f"environment {setting.variable}"
-    if setting.name in of_file:
-        return of_file[setting.name], str(file)
-    return setting.default, "default"
+def masked(url: str) -> str:
+    """*url* with three stars for each password that it has: before the host, among the parameters, or as libpq's."""
+    before_host = re.sub(r"(://[^:/@]*:).*@", r"\1***@", url, flags=re.DOTALL)
+    return re.sub(r"((?:password|secret)\s*=\s*)('[^']*'|[^&\s]*)", r"\1***", before_host, flags=re.IGNORECASE)
+
+
+def _value(setting: Setting, text: str | None, source: str, faults: list[str]) -> Any:  # Any: see Kind.read
+    if text is None:
+        if setting.required:
+            faults.append(
+                f"{setting.key} is not set: give {setting.option}, {setting.variable} or the key {setting.key} in "
+                f"the file; it is {setting.says}."
+            )
+        return None
+    try:
+        return setting.kind.read(_printable(text))
+    except ValueError as error:
+        faults.append(f"{setting.key} is {_quoted(text)}, from {source}: it {error}.")
+        return None
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of characters that print")
+    return text
+
+
+def _quoted(text: str) -> str:
+    return f'"{masked(text) if text.isprintable() else ascii(masked(text))[1:-1]}"'
 
 
 def _of_file(file: Path, faults: list[str]) -> dict[str, str]:
@@ -157,28 +193,38 @@ def _of_file(file: Path, faults: list[str]) -> dict[str, str]:
     except OSError as error:
         faults.append(f"{file} cannot be read: {error.strerror}.")
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{file} is not TOML: {error}.")
+    except UnicodeDecodeError:
+        faults.append(f"{file} is not UTF-8.")
         return {}
-    flat = {name: value for name, value in content.items() if name != _LIMITS}
-    section = content.get(_LIMITS, {})
+    except ValueError as error:  # a number of thousands of digits is one that is not TOML's own
+        place = re.search(r"\(at (line [0-9]+, column [0-9]+|end of document)\)", str(error))
+        faults.append(f"{file} is not TOML{f', at {place[1]}' if place else ''}.")
+        return {}
+    section = content.pop(_LIMITS, {})
     if isinstance(section, dict):
-        flat |= {f"limit_{name}": value for name, value in section.items()}
-    known = {setting.name for setting in SETTINGS}
-    for name, value in flat.items():
-        shown = f"{_LIMITS}.{name.removeprefix('limit_')}" if name.startswith("limit_") else name
-        if name not in known:
-            faults.append(f"{file} has the key {shown}, which is no setting: see ibt serve --help.")
-        elif isinstance(value, bool) or not isinstance(value, str | int | float):
-            faults.append(f"{file} has no text and no number at the key {shown}: write one.")
-    return {name: str(value) for name, value in flat.items() if name in known}
+        content |= {f"{_LIMITS}.{name}": value for name, value in section.items()}
+    else:
+        faults.append(f"{file} has a value at the key {_LIMITS}: it must be a table, [{_LIMITS}].")
+    known = {setting.key: setting for setting in SETTINGS}
+    faults += [
+        f"{file} has the key {_quoted(key)}, which is no setting: see ibt serve --help."
+        for key in content
+        if key not in known
+    ]
+    texts = {}
+    for key, setting in known.items():
+        value = content.get(key, "")
+        if value == "" or type(value) in setting.kind.types:
+            texts[setting.name] = _from_folder(setting, str(value), file.absolute().parent)
+        else:
+            faults.append(f"{file} has the wrong kind of value at the key {key}: it must be {setting.kind.called}.")
+    return texts
 
 
-def _masked(text: str) -> str:
-    """*text* without the password of a URL."""
-    if "://" not in text:
-        return text
-    try:
-        return sqlalchemy.make_url(text).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return "(not shown: it is not a URL, and may hold a password)"
+def _from_folder(setting: Setting, text: str, folder: Path) -> str:
+    """*text* of a file in *folder*: a path that is relative is so to that folder."""
+    if setting.kind is _FILE:
+        return str(folder / text) if text else ""
+    if setting.name == "database" and (relative := re.fullmatch("sqlite:///([^/:].*)", text)):
+        return f"sqlite:///{folder / relative[1]}"
+    return text

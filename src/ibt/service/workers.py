@@ -33,11 +33,12 @@ class StartFailed(Exception):
     """A worker ended before it was ready."""
 
 
-def supervise(work: Work, count: int, ready: Callable[[], None]) -> None:
+def supervise(work: Work, count: int, ready: Callable[[], None], ending: Callable[[], None] = lambda: None) -> None:
     """
     Runs *work* in *count* processes until SIGTERM or SIGINT; calls *ready* once when all of them are.
 
-    *work* gets what it calls when it is ready, and the lifeline. Raises StartFailed where one never is.
+    *work* gets what it calls when it is ready, and the lifeline. *ending* is called before the workers are told to
+    end, to let go of what they share. Raises StartFailed where a worker never is ready.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     lifeline, held = os.pipe()
@@ -59,6 +60,7 @@ def supervise(work: Work, count: int, ready: Callable[[], None]) -> None:
                 while not _start(work, lifeline, held, workers) and not signal.sigpending() & _ENDING:
                     time.sleep(_PAUSE_SECONDS)
     finally:
+        ending()
         for process in workers:
             os.kill(process, signal.SIGTERM)
         for process in list(workers):
