@@ -288,7 +288,7 @@ def test_what_is_unforeseen_is_told_with_an_id_that_is_in_the_log(service: Servi
     assert OURS.search(answer.text) is None
     assert answer.text.count("\n") == 1
     unforeseen, request = logged
-    assert (unforeseen["request_id"], unforeseen["exc_info"]) == (request_id, True)
+    assert (unforeseen["id"], unforeseen["exc_info"]) == (request_id, True)
     assert (request["id"], request["status"], request["log_level"]) == (request_id, 500, "error")
 
 

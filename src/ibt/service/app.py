@@ -385,7 +385,7 @@ class Application:
         except ClientGone:
             raise
         except Exception:
-            log.exception("unforeseen", request_id=request.request_id)
+            log.exception("unforeseen", id=request.request_id)
             return _refused(request, Refusal.of(UNFORESEEN, request_id=request.request_id))
 
     def _read(self, request: Request) -> Reply:

@@ -33,7 +33,8 @@ def configure() -> None:
             _escape,
             *renderers,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # In one write, line and its end: several processes share stderr.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Others()], level=logging.WARNING, force=True)

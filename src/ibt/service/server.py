@@ -127,7 +127,8 @@ def tls(settings: Settings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(settings.certificate, settings.key)
+    # A key with a password is one that cannot be used: without this, OpenSSL would ask for it on the terminal.
+    context.load_cert_chain(settings.certificate, settings.key, password=lambda: b"")
     context.load_verify_locations(settings.client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.sslobject_class = _Handshake
@@ -463,7 +464,12 @@ def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]
     if settings.workers == 1:
         work(listener, settings, ready)
     else:
-        supervise(lambda started, lifeline: work(listener, settings, started, lifeline), settings.workers, ready)
+        supervise(
+            lambda started, lifeline: work(listener, settings, started, lifeline),
+            settings.workers,
+            ready,
+            ending=listener.close,
+        )
 
 
 def work(
@@ -533,6 +539,7 @@ async def _serve(
                 server = successor
                 log.info("certificates read anew")
     server.close()
+    listener.close()  # else the system would take new clients and let them wait
     await _drain(state, settings.limits.drain_seconds)
 
 
