@@ -10,7 +10,7 @@ SOURCES = src tests
 STAMP = .venv/.installed
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help sandbox test check install system lock clean
+.PHONY: help sandbox test check docs fuzz soak install system lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,15 @@ check: $(STAMP) ## lint, layout, strict types, the arrows between the rooms
 	.venv/bin/ruff format --check $(SOURCES)
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
+
+docs: $(STAMP) ## write anew the pages that are made from the program
+	.venv/bin/python tests/faults.py
+
+fuzz: $(STAMP) ## ask a million mutated requests, going on where the last run ended
+	.venv/bin/python tests/hostile/fuzz.py $(or $(ARGS),1000000)
+
+soak: system $(STAMP) ## ask 50,000 requests of every kind, and watch memory and open files
+	IBT_SOAK=50000 .venv/bin/python -m pytest tests/hostile/test_soak.py $(ARGS)
 
 install: $(STAMP) ## make .venv, with ibt and all that tests and tools need
 
@@ -55,6 +64,7 @@ system: ## see that the system's packages are there that tests need; as root, in
 	@missing=; \
 	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	for program in strace openssl curl; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \

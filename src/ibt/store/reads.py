@@ -211,7 +211,7 @@ def _named(*, pattern: bool) -> ColumnElement[bool]:
     return (
         select(version.subaccount_id)
         .where(
-            version.customer_id == CUSTOMER_ID,
+            version.customer_id == current_mapping.c.customer_id,
             version.subaccount_id == current_mapping.c.subaccount_id,
             version.begin <= current_mapping.c.begin,
             sa.or_(version.end.is_(None), version.end > current_mapping.c.begin),
@@ -260,24 +260,25 @@ def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any
     return selected.where(*(_FILTERS[name][1](pattern) for name, pattern in shape))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _count(shape: Shape) -> Select[Any]:
     return _selected([func.count()], shape)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _page(shape: Shape) -> Select[Any]:
     """The versions of the page first, by the key alone; then what is shown of their contracts."""
     key = (current_mapping.c.contract_id, current_mapping.c.month)
     page = (
-        _selected((*key, *_version_columns(current_mapping)), shape)
+        _selected((current_mapping.c.customer_id, *key, *_version_columns(current_mapping)), shape)
         .order_by(*key)
         .limit(bindparam("limit", type_=sa.BigInteger))
         .offset(bindparam("start", type_=sa.BigInteger))
         .subquery("page")
     )
     shown = _CONTRACTS.add_columns(*_version_columns(page))
-    return shown.join(page, page.c.contract_id == contract.c.contract_id).order_by(page.c.contract_id, page.c.month)
+    its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
+    return shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month)
 
 
 def current_mappings(connection: Connection, customer_id: int, query: Query) -> tuple[int, list[SubaccountMapping]]:
