@@ -29,6 +29,7 @@ check: $(STAMP) ## lint, layout, strict types, the arrows between the rooms
 
 docs: $(STAMP) ## write anew the pages that are made from the program
 	.venv/bin/python tests/faults.py
+	.venv/bin/python -m ibt.cli.reference > docs/cli.md
 
 fuzz: $(STAMP) ## ask a million mutated requests, going on where the last run ended
 	.venv/bin/python tests/hostile/fuzz.py $(or $(ARGS),1000000)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +15,9 @@ import postgresql as the_tests_own
 from ibt.store import Database
 
 sys.path.append(str(Path(__file__).parent / "store"))  # where markets.py lies, for the tests of the other rooms
+
+#: A sandbox leaves a profile where its user's profiles are: not in the home of whoever runs the tests.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="ibt-tests-")
 
 NewDatabase = Callable[[], AbstractContextManager[str]]
 

@@ -13,18 +13,19 @@ from typing import Annotated
 import typer
 
 from ibt import SPECIFICATION, __version__
-from ibt.cli import operator
+from ibt.cli import operator, participant, serve
 
 app = typer.Typer(
     name="ibt",
     help="ISO New England's Internal Bilateral Transactions (IBT) web services.",
     epilog="Example: ibt sandbox --port 8443 (each command's --help has an example of its own)",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 operator.add_commands(app)
+serve.add_commands(app)
+participant.add_commands(app)
 
 
 def _version(wanted: bool) -> None:

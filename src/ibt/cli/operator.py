@@ -1,16 +1,23 @@
-"""The commands of whoever runs the service: `sandbox`."""
+"""The commands of whoever runs the service: `sandbox`, `load` and `export`."""
 
 from __future__ import annotations
 
+import math
 import re
-from datetime import datetime
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ibt.rules.periods import read_time
+
+if TYPE_CHECKING:
+    from ibt.store import Database
 
 _EXAMPLES = """\b
 Examples:
@@ -18,12 +25,26 @@ Examples:
   ibt sandbox --data my-market --dir my-sandbox --now 2015-07-11T12:01:22Z
 """
 
+_LOAD_EXAMPLES = """\b
+Examples:
+  ibt load my-market --dry-run --database postgresql:///ibt
+  IBT_DATABASE=postgresql:///ibt ibt load my-market
+"""
+_EXPORT_EXAMPLE = "Example: ibt export my-market --database postgresql:///ibt"
+
+_Database = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="sqlite:////path/ibt.db or postgresql://… [IBT_DATABASE]"),
+]
+
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the operator's commands to *app*."""
     app.command(epilog=_EXAMPLES)(sandbox)
+    app.command(epilog=_LOAD_EXAMPLES)(load)
+    app.command(epilog=_EXPORT_EXAMPLE)(export)
 
 
 def _host(text: str) -> str:
@@ -95,3 +116,104 @@ def _announce(text: str) -> None:
 
 def _tell(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def load(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The CSV files.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come of it; change nothing.")] = False,
+    database: _Database = None,
+) -> None:
+    """
+    Load CSV files over what is in the database.
+
+    Customers, subaccounts, contracts, mappings and users are added or changed; what the files do not name stays.
+    All or nothing: each fault is told with its file and line, and then nothing is changed.
+    """
+    # Imported here: they bring the database's libraries.
+    from ibt.rules.faults import Faults  # noqa: PLC0415
+    from ibt.store import loading  # noqa: PLC0415
+    from ibt.store.folder import FILES  # noqa: PLC0415
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    files = (folder / file.name for file in FILES)
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    faults = Faults()
+    with _told("Nothing was changed"), _opened(database) as store, _progress("Loading", size, "bytes") as advance:
+        report = loading.load_folder(store, folder, now, faults, dry_run=dry_run, progress=advance)
+    if faults.count:
+        _tell("\n".join(faults.lines()))
+        raise typer.Exit(2)
+    typer.echo("\n".join(report.lines()))
+    if dry_run:
+        typer.echo("Nothing was changed: this was a dry run.")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or an empty folder.", show_default=False)],
+    database: _Database = None,
+) -> None:
+    """
+    Write the database as CSV files.
+
+    They are of one moment. Loaded into an empty database they give the same answers to every request, with the
+    history of every mapping.
+    """
+    from ibt.store import export as exporting  # noqa: PLC0415 - it brings the database's libraries
+
+    with _told("Nothing was written"), _opened(database) as store, _progress("Writing", None, "lines") as advance:
+        try:
+            lines = exporting.export(store, folder, advance)
+        except exporting.Occupied as occupied:
+            _tell(str(occupied))
+            raise typer.Exit(2) from None
+    for name, count in lines.items():
+        typer.echo(f"{name:20}{count:10}")
+
+
+@contextmanager
+def _opened(url: str | None) -> Iterator[Database]:
+    """The database at *url* or IBT_DATABASE, which may take its time; its schema must be one that we know."""
+    from ibt.cli.serve import database_url  # noqa: PLC0415 - they bring the database's libraries
+    from ibt.store import Database  # noqa: PLC0415
+
+    with closing(Database(database_url(None, url), patience=math.inf)) as database:
+        database.check()
+        yield database
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tells what a block fails with, after *what* came of it; ends with status 2, or 1 if it may be tried again."""
+    from ibt.store import Unavailable, Unusable  # noqa: PLC0415 - it brings the database's libraries
+
+    try:
+        yield
+    except Unusable as unusable:
+        _tell(str(unusable))
+        raise typer.Exit(2) from None
+    except Unavailable as unavailable:
+        outcome = "It is not known whether anything was changed" if unavailable.outcome_unknown else what
+        _tell(f"{outcome}: the database could not do it now ({unavailable}).")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _tell(f"{what}: {error.filename or 'a file'}: {error.strerror or 'the system does not say why'}.")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        _tell(f"{what}: interrupted.")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _progress(doing: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """What shows on a terminal's stderr how many of *total* have come; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    # Imported here, as it is for terminals alone.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    parts = (doing, BarColumn(), TextColumn(f"{{task.completed:,.0f}} {unit}"), TimeElapsedColumn())
+    with Progress(*parts, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)

@@ -6,6 +6,7 @@ This module knows the surface of `ibt sandbox` and nothing of how it works.
 
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 import sys
@@ -99,13 +100,18 @@ def failed_start(directory: Path, *options: str) -> Start:
     return Start(ended.returncode, ended.stdout, ended.stderr)
 
 
+def _apart(directory: Path, env: dict[str, str] | None) -> dict[str, str]:
+    """The environment of a sandbox that leaves its profile beside *directory*, not in the home of whoever runs it."""
+    return {**(os.environ if env is None else env), "XDG_CONFIG_HOME": str(directory.parent / "profiles")}
+
+
 @contextmanager
 def sandbox(directory: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Server]:
     """Runs a sandbox in *directory* while the `with` lasts; what it says is in `directory.log` beside it."""
     log = directory.with_suffix(".log")
     with log.open("ab") as err:
         process = subprocess.Popen(  # noqa: S603 - our own command, and no shell
-            command(directory, *options), stdout=subprocess.PIPE, stderr=err, text=True, env=env
+            command(directory, *options), stdout=subprocess.PIPE, stderr=err, text=True, env=_apart(directory, env)
         )
     assert process.stdout is not None
     try:

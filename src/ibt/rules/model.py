@@ -142,6 +142,20 @@ class SubaccountMapping:
         """The same mapping with other versions."""
         return replace(self, versions=versions)
 
+    def with_subaccount(self, month: Month, subaccount_id: str) -> SubaccountMapping:
+        """
+        The same mapping, current versions only, with *month* mapped to *subaccount_id*: what an update wants.
+
+        Raises ValueError where no version of it is in *month*. Clause 3.2.8.
+        """
+        from ibt.rules.periods import month_of  # noqa: PLC0415 - periods are made of these nouns
+
+        current = {month_of(version.begin): version for version in self.versions}
+        if month not in current:
+            raise ValueError(f"the mapping of contract {self.contract.contract_id} has no version in {month}")
+        current[month] = replace(current[month], subaccount_id=subaccount_id)
+        return self.with_versions(tuple(current.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class RequestedVersion:

@@ -21,7 +21,7 @@ import shutil
 import signal
 import tempfile
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -45,11 +45,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from ibt.client.profiles import Profile
+
 PATH = "/sms_oper_contract/api/customers"
 
 _DATABASE = "ibt.db"
 _SAMPLE = "sample-post.xml"
 _LOCK = "lock"
+
+#: The client's profile that a sandbox leaves.
+_PROFILE = "sandbox"
 
 #: What is being made, beside a folder and within one: two names, as a folder may lie in another.
 _BESIDE, _WITHIN = ".ibt-sandbox-", ".ibt-fresh-"
@@ -119,8 +124,9 @@ def serve_sandbox(options: Options, announce: Callable[[str], None], tell: Calla
             raise Unusable(_sentence(options.folder, error)) from error
 
         def ready() -> None:
+            profile = _leave_profile(options, listener)
             announce(f"ready: {_base('localhost', listener)}")
-            tell(guide)
+            tell(guide + profile)
 
         settings = server.Settings(
             database=options.url,
@@ -378,6 +384,43 @@ def _curl_lines(folder: Path, base: str, user: str, customer_id: int, contracts:
     if sample:
         update = ["--header", f"Content-Type: {negotiation.VENDOR_TYPE}", "--data-binary", f"@{folder / _SAMPLE}"]
         yield shlex.join(["curl", *certificates, *update, mappings])
+
+
+def _leave_profile(options: Options, listener: socket.socket) -> str:
+    """
+    Leaves a profile for the client, with which the first user asks this sandbox; returns what to say of it.
+
+    A profile of that name which is not of a sandbox stays as its owner made it; in that of this sandbox only the
+    URL is set anew, so that whoever chose another user there stays that user.
+    """
+    # Imported here: the client is a house of its own, and this is all that the sandbox has to do with it.
+    from ibt.client.profiles import NoProfile, Profile, keep_profile, profiles_file, read_profiles  # noqa: PLC0415
+
+    with closing(store.Database(options.url)) as database, database.reading() as connection:
+        first = connection.execute(_FIRST_CALLER).first()
+    if first is None:
+        return ""
+    user, customer_id = first
+    host = "localhost" if options.host.lower() in _REACHED_AS_LOCALHOST else options.host
+    certificate, ca = options.folder / "clients" / f"{user}.pem", options.folder / "ca.pem"
+    profile = Profile(_base(host, listener), certificate, ca=ca, customer=customer_id)
+    file = profiles_file()
+    try:
+        there = read_profiles(file).get(_PROFILE)
+        if there is not None and not _of_a_sandbox(there):
+            return f"\nThe profile {_PROFILE} in {file} is not of a sandbox, so it stays as it is.\n"
+        if there is not None and there.ca == ca and there.certificate and there.certificate.exists():
+            profile = replace(there, url=profile.url)
+        if there != profile:
+            keep_profile(file, _PROFILE, profile)
+    except NoProfile as error:
+        return f"\nNo profile is left for the command ibt: {error}.\n"
+    return f"\nFor the command ibt, the profile {_PROFILE} leads here: ibt subaccounts --profile {_PROFILE}\n"
+
+
+def _of_a_sandbox(profile: Profile) -> bool:
+    folder = profile.ca.parent if profile.ca is not None else None
+    return folder is not None and profile.certificate is not None and profile.certificate.parent == folder / "clients"
 
 
 def _sentence(folder: Path, error: OSError) -> str:
