@@ -26,6 +26,7 @@ VALUES: Mapping[str, tuple[object, str, str]] = {
     "client_ca": ("/one.ca", "two.ca", "/three.ca"),
     "database": ("postgresql:///one", "postgresql:///two", "sqlite:///three.db"),
     "workers": (11, "12", "13"),
+    "remember": (11, "12", "13"),
     "limit_drain_seconds": (0.25, "0.5", "7"),
     **{
         f"limit_{limit.name}": (21, "22", "23")

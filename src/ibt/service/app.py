@@ -17,23 +17,27 @@ import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibt import messages
 from ibt.rules import mappings, queries
 from ibt.rules.faults import Faults, Refusal, Rule, quoted
+from ibt.rules.periods import month_of
 from ibt.service import access, limits, negotiation
 from ibt.service.log import log
+from ibt.service.memory import REMEMBER, Memory
 from ibt.store import Unavailable, reads, writes
+from ibt.store.reads import Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy import Connection
 
-    from ibt.rules.model import Update
+    from ibt.rules.model import SubaccountMapping, Update
+    from ibt.rules.queries import Query
     from ibt.service.limits import Limits
     from ibt.store import Database
 
@@ -52,6 +56,13 @@ ALWAYS = (
 
 #: Answers of more bytes than this are compressed for those who ask for it.
 _WORTH_COMPRESSING = 1024
+
+#: Of how many queries a process remembers the total, and of how many pages where they ended.
+_REMEMBERED_QUERIES = 4096
+_REMEMBERED_PLACES = 65_536
+
+#: What keeping an answer takes beside its body, in bytes.
+_COST_OF_AN_ANSWER = 1024
 
 _RETRY_AFTER_SECONDS = "1"
 _READING_THREADS = 4
@@ -156,6 +167,15 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Remembered:
+    """What this process remembers of answers, under the revisions of customers: see `ibt.service.memory`."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.answers: Memory[Reply] = Memory(most_bytes)
+        self.totals: Memory[int] = Memory(_REMEMBERED_QUERIES)
+        self.places: Memory[Place] = Memory(_REMEMBERED_PLACES)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked, by whom and in which form, when the head of a request is found good."""
@@ -168,6 +188,7 @@ class Asked:
     media_type: str = negotiation.VENDOR_TYPE
     parameters: Sequence[tuple[str, str]] = ()
     strict: bool = False
+    remembered: Remembered = field(default_factory=lambda: Remembered(0))
 
     def answer(self, body: bytes, revision: str) -> Reply:
         """The answer with *body*, which shows the customer's state of that revision."""
@@ -180,6 +201,19 @@ class Asked:
     def etag(self, revision: str) -> str:
         """The tag of this representation of the customer's state. Reading 57."""
         return f'"{revision}.{_SUFFIXES.get(self.media_type, "s")}"'
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """All that the answer depends on: the state, what is asked of it, and the form."""
+        request = self.request
+        return (
+            self.caller.revision,
+            request.raw_path,
+            request.query_string,
+            self.media_type,
+            self.strict,
+            self.gzip_wanted(),
+        )
 
     def gzip_wanted(self) -> bool:
         """Whether a body of some length is to be compressed."""
@@ -207,10 +241,26 @@ def current_mappings(connection: Connection, asked: Asked) -> Reply:
     query = queries.read_query(asked.parameters, strict=asked.strict)
 
     def body() -> bytes:
-        total, page = reads.current_mappings(connection, asked.customer_id, query)
+        total, page = _total_and_page(connection, asked, query)
         return messages.write_mappings(page, total)
 
     return _unless_known(asked, body, asked.caller.revision)
+
+
+def _total_and_page(connection: Connection, asked: Asked, query: Query) -> tuple[int, list[SubaccountMapping]]:
+    """What a query finds, with what is remembered of this state: its total, and where the page before ended."""
+    state = asked.customer_id, asked.caller.revision, replace(query, start=0, limit=0)
+    total = asked.remembered.totals.recall(state)
+    if total is None:
+        total = reads.total(connection, asked.customer_id, query)
+        asked.remembered.totals.keep(state, total)
+    if query.start >= total:
+        return total, []
+    page = reads.page(connection, asked.customer_id, query, asked.remembered.places.recall((state, query.start)))
+    end = query.start + sum(len(mapping.versions) for mapping in page)
+    last = page[-1]
+    asked.remembered.places.keep((state, end), Place(last.contract.contract_id, month_of(last.versions[-1].begin)))
+    return total, page
 
 
 def mapping_history(connection: Connection, asked: Asked) -> Reply:
@@ -337,10 +387,13 @@ class Application:
     reader from its own.
     """
 
-    def __init__(self, database: Database, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, clock: Callable[[], datetime], remember: int = REMEMBER
+    ) -> None:
         self._database = database
         self._limits = limits
         self._clock = clock
+        self._remembered = Remembered(remember)
         self._readers = ThreadPoolExecutor(_READING_THREADS, "reader")
         self._updaters = ThreadPoolExecutor(_UPDATING_THREADS, "updater")
 
@@ -393,7 +446,23 @@ class Application:
             asked = self._admit(connection, request)
             if request.method == "OPTIONS":
                 return Reply(204, headers=(("allow", asked.route.allow),))
-            return _compressed(asked, asked.route.read(connection, asked))
+            return self._recalled(asked) or self._made(connection, asked)
+
+    def _recalled(self, asked: Asked) -> Reply | None:
+        """The answer to the same question of the same state, or 304 where the client has it. Reading 57."""
+        reply = self._remembered.answers.recall(asked.question)
+        if reply is None:
+            return None
+        tag = dict(reply.headers)["etag"]
+        if negotiation.none_match(asked.request.fields(b"if-none-match"), tag):
+            return Reply(304, headers=asked.headers(tag))
+        return reply
+
+    def _made(self, connection: Connection, asked: Asked) -> Reply:
+        reply = _compressed(asked, asked.route.read(connection, asked))
+        if reply.status == 200 and asked.route.of_customer:
+            self._remembered.answers.keep(asked.question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
+        return reply
 
     def _admitted(self, request: Request) -> Asked:
         with self._database.reading() as connection:
@@ -438,6 +507,7 @@ class Application:
             media_type,
             negotiation.parameters(request.query_string),
             strict=negotiation.strict(request.fields(b"prefer")),
+            remembered=self._remembered,
         )
 
     async def _body(self, receive: Receive) -> bytes:

@@ -61,6 +61,7 @@ def _settings(found: Mapping[str, Effective]) -> server.Settings:
         key=found["server_key"].value,
         client_ca=found["client_ca"].value,
         workers=found["workers"].value,
+        remember=found["remember"].value,
         limits=limits(found),
     )
 

@@ -35,6 +35,7 @@ from ibt.service import access, limits
 from ibt.service.app import ALWAYS, TEXT_TYPE, Application
 from ibt.service.limits import Limits
 from ibt.service.log import configure, log
+from ibt.service.memory import REMEMBER
 from ibt.service.workers import supervise
 from ibt.store import Database
 
@@ -84,7 +85,7 @@ class Settings:
     """
     What a worker serves: the database's URL; a PEM file with the server's certificates, and one with its key
     unless that is in the first; the CA whose client certificates are trusted; how many processes; a frozen clock
-    for version times, if any.
+    for version times, if any; how many bytes of answers a process remembers.
     """
 
     database: str
@@ -93,6 +94,7 @@ class Settings:
     key: Path | None = None
     workers: int = 1
     now: datetime | None = None
+    remember: int = REMEMBER
     limits: Limits = field(default_factory=Limits)
 
     def clock(self) -> datetime:
@@ -478,7 +480,7 @@ def work(
     """What one process does. It also ends when *lifeline*, a file descriptor, is closed at its other end."""
     _allow_files(settings.limits.connections)
     database = Database(settings.database)
-    application = Application(database, settings.limits, settings.clock)
+    application = Application(database, settings.limits, settings.clock, settings.remember)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(listener, settings, application, started, lifeline))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ibt.service.limits import Limits
+from ibt.service.memory import REMEMBER
 
 #: The table of the file in which the limits stand.
 _LIMITS = "limits"
@@ -114,6 +115,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("client_ca", _FILE, None, "a PEM file: the authorities whose client certificates count", required=True),
     Setting("database", _TEXT, None, "sqlite:////path/ibt.db or postgresql://…", required=True),
     Setting("workers", _whole(1, 64), _CORES, "how many processes serve; as many as there are cores"),
+    Setting(
+        "remember", _whole(0, 2**31 - 1), str(REMEMBER), "how many bytes of answers a process remembers; 0: none"
+    ),
     *(
         Setting(
             f"limit_{limit.name}",

@@ -20,11 +20,20 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
 
 from ibt.rules.mappings import Standing
-from ibt.rules.model import Category, Contract, MappingVersion, Subaccount, SubaccountMapping, SubaccountVersion
+from ibt.rules.model import (
+    Category,
+    Contract,
+    MappingVersion,
+    Month,
+    Subaccount,
+    SubaccountMapping,
+    SubaccountVersion,
+)
 from ibt.rules.queries import Pattern
 from ibt.store.dialects import matching, one_of
 from ibt.store.tables import (
     CodePoints,
+    EasternMonth,
     Time,
     contract,
     current_mapping,
@@ -266,36 +275,60 @@ def _count(shape: Shape) -> Select[Any]:
 
 
 @lru_cache(maxsize=128)
-def _page(shape: Shape) -> Select[Any]:
-    """The versions of the page first, by the key alone; then what is shown of their contracts."""
+def _page(shape: Shape, *, seek: bool) -> Select[Any]:
+    """
+    The versions of the page first, by the key alone; then what is shown of their contracts.
+
+    They are those after the first *start*, or, to *seek*, those behind the place where a page ended.
+    """
     key = (current_mapping.c.contract_id, current_mapping.c.month)
-    page = (
-        _selected((current_mapping.c.customer_id, *key, *_version_columns(current_mapping)), shape)
-        .order_by(*key)
-        .limit(bindparam("limit", type_=sa.BigInteger))
-        .offset(bindparam("start", type_=sa.BigInteger))
-        .subquery("page")
-    )
+    selected = _selected((current_mapping.c.customer_id, *key, *_version_columns(current_mapping)), shape)
+    if seek:
+        ended = (bindparam("ended_contract", type_=sa.Integer), bindparam("ended_month", type_=EasternMonth))
+        selected = selected.where(sa.tuple_(*key) > sa.tuple_(*ended))
+    else:
+        selected = selected.offset(bindparam("start", type_=sa.BigInteger))
+    page = selected.order_by(*key).limit(bindparam("limit", type_=sa.BigInteger)).subquery("page")
     shown = _CONTRACTS.add_columns(*_version_columns(page))
     its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
     return shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month)
 
 
+def total(connection: Connection, customer_id: int, query: Query) -> int:
+    """How many current versions match the query's filters, on all its pages together. Reading 12."""
+    shape = _shape(query)
+    return int(connection.execute(_count(shape), _values(customer_id, query, shape)).scalar_one())
+
+
+class Place(NamedTuple):
+    """Where a page ended: the key of its last version."""
+
+    contract_id: int
+    month: Month
+
+
 def current_mappings(connection: Connection, customer_id: int, query: Query) -> tuple[int, list[SubaccountMapping]]:
+    """The total and the page of a query, by `total` and `page`. Clause 3.2.3."""
+    counted = total(connection, customer_id, query)
+    return counted, page(connection, customer_id, query) if query.start < counted else []
+
+
+def page(
+    connection: Connection, customer_id: int, query: Query, ended: Place | None = None
+) -> list[SubaccountMapping]:
     """
-    How many current versions match in all, and those of the page, grouped by contract.
+    The current versions of the query's page, grouped by contract.
 
     Ordered by contract id and begin; a contract whose versions cross the page's borders has only some of them.
+    Where it is known at which place the page before *ended*, those before it need not be counted again.
 
     Clause 3.2.3. Readings 11, 12, 23.
     """
     shape = _shape(query)
-    values = _values(customer_id, query, shape)
-    total = connection.execute(_count(shape), values).scalar_one()
-    if query.start >= total:
-        return total, []
-    rows = connection.execute(_page(shape), values | {"start": query.start, "limit": query.limit})
-    return total, _mappings(customer_id, rows)
+    values = _values(customer_id, query, shape) | {"start": query.start, "limit": query.limit}
+    if ended is not None:
+        values |= {"ended_contract": ended.contract_id, "ended_month": ended.month}
+    return _mappings(customer_id, connection.execute(_page(shape, seek=ended is not None), values))
 
 
 # --- one contract (3.3), and what an update is judged against (3.2.5) ---------------------------------------
