@@ -43,7 +43,7 @@ def broken_later(started, lifeline):
 configure()
 kinds = {"work": work, "broken": broken, "broken later": broken_later}
 try:
-    supervise(kinds[sys.argv[1]], 2, lambda: tell("ready"))
+    supervise([kinds[sys.argv[1]]] * 2, lambda: tell("ready"))
 except StartFailed as failed:
     sys.exit(f"told: {failed}")
 """

@@ -28,6 +28,7 @@ from ibt.rules.periods import month_of
 from ibt.service import access, limits, negotiation
 from ibt.service.log import log
 from ibt.service.memory import REMEMBER, Memory
+from ibt.service.metrics import NO_OPERATION, Metrics
 from ibt.store import Unavailable, reads, writes
 from ibt.store.reads import Place
 
@@ -125,7 +126,7 @@ class ClientGone(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """The head of a request, and what becomes known of it for the log."""
+    """The head of a request, and what becomes known of it for the log and the metrics."""
 
     method: str
     raw_path: bytes
@@ -134,6 +135,9 @@ class Request:
     certificate: access.Certificate | None
     request_id: str
     body_asked: bool = False
+    operation: str = NO_OPERATION
+    versions_created: int = 0
+    refusal: Refusal | None = None
     known: dict[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -153,9 +157,9 @@ class Request:
             request.request_id = given[0]
         return request
 
-    def fields(self, name: bytes) -> list[str]:
+    def fields(self, name: bytes) -> tuple[str, ...]:
         """The values of all header fields of this name, which is in lower case, in their order."""
-        return [value.decode("latin-1") for key, value in self.headers if key == name]
+        return tuple([value.decode("latin-1") for key, value in self.headers if key == name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +292,7 @@ def update_mappings(connection: Connection, asked: Asked, update: Update, clock:
         raise Refusal.of(OVERTAKEN)
     if outcome.new:
         revision = writes.add_versions(connection, asked.customer_id, outcome.new)
+        asked.request.versions_created = len(outcome.new)
     return asked.answer(messages.write_mappings(outcome.reply), revision)
 
 
@@ -308,6 +313,13 @@ def _unless_known(asked: Asked, body: Callable[[], bytes], revision: str) -> Rep
         if negotiation.none_match(known, tag):
             return Reply(304, headers=asked.headers(tag))
     return asked.answer(body(), revision)
+
+
+def _unless_tagged(asked: Asked, reply: Reply) -> Reply:
+    """*reply*, which was made before; or 304 where the client has it. Reading 57."""
+    tag = dict(reply.headers)["etag"]
+    known = negotiation.none_match(asked.request.fields(b"if-none-match"), tag)
+    return Reply(304, headers=asked.headers(tag)) if known else reply
 
 
 def _refuse_unknown_parameters(asked: Asked) -> None:
@@ -335,6 +347,12 @@ class Route(NamedTuple):
     def of_customer(self) -> bool:
         """Whether this is a customer's resource, whose id is the first of the path."""
         return None in self.pattern
+
+    def operation(self, method: str) -> str:
+        """What the metrics call what *method* does here."""
+        if method == "OPTIONS":
+            return "options"
+        return update_mappings.__name__ if method == "POST" else self.read.__name__
 
     def ids(self, segments: Sequence[str]) -> list[int] | None:
         """The ids in the path, canonical decimals; None where the path is not of this pattern. Reading 2."""
@@ -394,6 +412,7 @@ class Application:
         self._limits = limits
         self._clock = clock
         self._remembered = Remembered(remember)
+        self.metrics = Metrics()
         self._readers = ThreadPoolExecutor(_READING_THREADS, "reader")
         self._updaters = ThreadPoolExecutor(_UPDATING_THREADS, "updater")
 
@@ -403,7 +422,7 @@ class Application:
         self._updaters.shutdown()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, and logs it in one line."""
+        """Answers one request, logs it in one line, and counts it."""
         began = time.perf_counter()
         request = Request.of(scope)
         try:
@@ -420,7 +439,15 @@ class Application:
         encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
         await send({"type": "http.response.body", "body": reply.body})
+        self._count(request, began, reply)
         _log(request, began, reply)
+
+    def _count(self, request: Request, began: float, reply: Reply) -> None:
+        self.metrics.answered(request.operation, reply.status, time.perf_counter() - began)
+        if request.refusal:
+            self.metrics.refused(request.refusal.faults)
+        elif request.versions_created:
+            self.metrics.updated(request.versions_created)
 
     async def _reply(self, request: Request, receive: Receive) -> Reply:
         run = asyncio.get_running_loop().run_in_executor
@@ -446,23 +473,14 @@ class Application:
             asked = self._admit(connection, request)
             if request.method == "OPTIONS":
                 return Reply(204, headers=(("allow", asked.route.allow),))
-            return self._recalled(asked) or self._made(connection, asked)
-
-    def _recalled(self, asked: Asked) -> Reply | None:
-        """The answer to the same question of the same state, or 304 where the client has it. Reading 57."""
-        reply = self._remembered.answers.recall(asked.question)
-        if reply is None:
-            return None
-        tag = dict(reply.headers)["etag"]
-        if negotiation.none_match(asked.request.fields(b"if-none-match"), tag):
-            return Reply(304, headers=asked.headers(tag))
-        return reply
-
-    def _made(self, connection: Connection, asked: Asked) -> Reply:
-        reply = _compressed(asked, asked.route.read(connection, asked))
-        if reply.status == 200 and asked.route.of_customer:
-            self._remembered.answers.keep(asked.question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
-        return reply
+            question = asked.question
+            reply = self._remembered.answers.recall(question)
+            if reply is not None:
+                return _unless_tagged(asked, reply)
+            reply = _compressed(asked, asked.route.read(connection, asked))
+            if reply.status == 200 and asked.route.of_customer:
+                self._remembered.answers.keep(question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
+            return reply
 
     def _admitted(self, request: Request) -> Asked:
         with self._database.reading() as connection:
@@ -478,10 +496,13 @@ class Application:
     def _admit(self, connection: Connection, request: Request) -> Asked:
         """What is asked, when all that the head can decide is decided, in the order of reading 7."""
         route, customer_id, contract_id = _route(request.raw_path)
+        if route and request.method in route.methods:
+            request.operation = route.operation(request.method)
         if request.certificate is not None:
             request.certificate.refuse_expired(datetime.now(UTC))
         caller = access.caller(connection, request.certificate, customer_id)
         request.known["user"] = caller.user_name
+        self.metrics.note_client_certificate(caller.user_name, caller.certificate.not_after)
         if route is None:
             raise Refusal.of(NO_RESOURCE, path=quoted(request.raw_path.decode("latin-1")))
         if request.method not in route.methods:
@@ -551,6 +572,7 @@ def _gzip_tag(etag: str) -> str:
 
 def _refused(request: Request, refusal: Refusal, why: str | None = None) -> Reply:
     """The answer that refuses; the log gets the rule and *why*, the first line where nothing else is given."""
+    request.refusal = refusal
     request.known |= {"rule": refusal.rule, "why": why or refusal.text.partition("\n")[0]}
     if refusal.status == 403 and request.certificate:
         request.known |= request.certificate.names()

@@ -11,13 +11,16 @@ Clauses 2.1, 2.2. Readings 1, 4, 5, 15, 57, 60; RFC 9110, RFC 7240.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from ibt.rules.faults import Faults, Refusal, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+Read = TypeVar("Read")
 
 #: The media type of the service, and the Content-Types of its answers, exactly (2, reading 49).
 VENDOR = "application/vnd.iso-ne.contract.customers.v1+xml"
@@ -63,6 +66,18 @@ _TAG_ELEMENT = re.compile(r'(?:[^",]+|"[^"]*"?)+')
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
+def _remembered(read: Callable[[Sequence[str]], Read]) -> Callable[[Sequence[str]], Read]:
+    """*read*, which is asked once for what clients say in each of their requests."""
+    once = lru_cache(maxsize=256)(read)
+
+    @wraps(read)
+    def remembered(values: Sequence[str]) -> Read:
+        return once(tuple(values))
+
+    return remembered
+
+
+@_remembered
 def media_type(accept: Sequence[str]) -> str:
     """
     The Content-Type of the answer that *accept* prefers: VENDOR_TYPE or XML_TYPE.
@@ -104,6 +119,7 @@ def refuse_other_content(content_type: Sequence[str], content_encoding: Sequence
         raise Refusal.of(CONTENT_ENCODING, field="Content-Encoding", value=value, headers=headers)
 
 
+@_remembered
 def strict(prefer: Sequence[str]) -> bool:
     """Whether *prefer* has `handling=strict`; the first `handling` counts. Reading 15; RFC 7240 2, 4.4."""
     for element in _elements(prefer):
@@ -113,6 +129,7 @@ def strict(prefer: Sequence[str]) -> bool:
     return False
 
 
+@_remembered
 def gzip_wanted(accept_encoding: Sequence[str]) -> bool:
     """
     Whether gzip is asked for, and not less than the body as it is.

@@ -37,20 +37,55 @@ def run(found: Mapping[str, Effective], announce: Callable[[str], None]) -> list
     wrong = faults(found)
     if wrong:
         return wrong
-    host, port = found["host"].value, found["port"].value
-    try:
-        listener = server.listen(host, port)
-    except OSError as error:
-        return [f"It is not possible to listen on {host}, port {port}: {error.strerror}."]
-    except UnicodeError:
-        return [f"It is not possible to listen on {host}, port {port}: that is no name of a host."]
-    with closing(listener):
-        name = f"[{host}]" if ":" in host else host
-        url = f"https://{name}:{listener.getsockname()[1]}{API}"
+    with ExitStack() as held:
         try:
-            server.serve(listener, _settings(found), lambda: announce(f"ready: {url}"))
-        except StartFailed as failed:
-            return [f"{failed}."]
+            listener = held.enter_context(closing(_listen(found["host"].value, found["port"].value)))
+            operator = _operator_listener(found)
+        except _NotListening as not_listening:
+            return [f"{not_listening}."]
+        if operator:
+            held.enter_context(closing(operator))
+        folder = held.enter_context(metrics.shared())
+        return _supervise(found, listener, operator, folder, announce)
+
+
+def _supervise(
+    found: Mapping[str, Effective],
+    listener: socket.socket,
+    operator: socket.socket | None,
+    folder: Path,
+    announce: Callable[[str], None],
+) -> list[str]:
+    """Runs the workers and, where there is a listener for it, what the operator sees; each has its own listener."""
+    configure()
+    settings = _settings(found)
+
+    def serve(started: Callable[[], None], lifeline: int) -> None:
+        if operator:
+            operator.close()
+        server.work(listener, settings, started, lifeline)
+
+    def see(started: Callable[[], None], lifeline: int) -> None:
+        listener.close()
+        assert operator
+        seeing.work(operator, folder, lambda: _unready(found, folder), started, lifeline)
+
+    def end() -> None:
+        for each in (listener, operator):
+            if each:
+                each.close()
+
+    host, port = found["host"].value, listener.getsockname()[1]
+    url = f"https://{f'[{host}]' if ':' in host else host}:{port}{API}"
+    try:
+        supervise(
+            [serve] * settings.workers + ([see] if operator else []),
+            lambda: announce(f"ready: {url}"),
+            ending=end,
+            ended=lambda process: metrics.forget(folder, process),
+        )
+    except StartFailed as failed:
+        return [f"{failed}."]
     return []
 
 

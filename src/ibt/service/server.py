@@ -21,6 +21,7 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -36,6 +37,7 @@ from ibt.service.app import ALWAYS, TEXT_TYPE, Application
 from ibt.service.limits import Limits
 from ibt.service.log import configure, log
 from ibt.service.memory import REMEMBER
+from ibt.service.metrics import NO_OPERATION, Metrics
 from ibt.service.workers import supervise
 from ibt.store import Database
 
@@ -190,9 +192,10 @@ class Connection(HttpToolsProtocol):
     one sweep over all connections is cheaper than a timer for each request.
     """
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, state: ServerState, limits: Limits, metrics: Metrics) -> None:
         super().__init__(config, state, {})
         self.limits = limits
+        self.metrics = metrics
         self.extensions: dict[str, Any] = {}  # Any: as ASGI has it
         self.deadline = float("inf")
         self.waits_for = "idle"
@@ -208,6 +211,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.metrics.connections.inc()
         self.flow = _Flow(self)
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         chain = [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []
@@ -219,6 +223,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadline = float("inf")
+        self.metrics.connections.dec()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -415,6 +420,8 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + sent)
         known = {**self._known(), "rule": refusal.rule, "why": refusal.text}
         log.info("refused", id=request_id, status=refusal.status, bytes=len(sent), **known)
+        self.metrics.answered(NO_OPERATION, refusal.status)
+        self.metrics.refused(refusal.faults)
         self._wait("close", _LAST_WORDS_SECONDS)
 
     def _known(self) -> dict[str, str]:
@@ -466,12 +473,7 @@ def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]
     if settings.workers == 1:
         work(listener, settings, ready)
     else:
-        supervise(
-            lambda started, lifeline: work(listener, settings, started, lifeline),
-            settings.workers,
-            ready,
-            ending=listener.close,
-        )
+        supervise([partial(work, listener, settings)] * settings.workers, ready, ending=listener.close)
 
 
 def work(
@@ -523,17 +525,18 @@ async def _serve(
         server_header=False,
     )
     state = ServerState()
-    server = await _accepting(listener, settings, config, state)
+    server = await _accepting(listener, settings, config, state, application.metrics)
     _sweep(state, loop.time())
     started()
     while not stop.is_set():
+        application.metrics.note_memory()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _SWEEP_SECONDS)
         _sweep(state, loop.time())
         if reread.is_set():
             reread.clear()
             try:
-                successor = await _accepting(listener, settings, config, state)
+                successor = await _accepting(listener, settings, config, state, application.metrics)
             except OSError as error:
                 log.error("certificates not read anew", why=str(error))
             else:
@@ -546,16 +549,18 @@ async def _serve(
 
 
 async def _accepting(
-    listener: socket.socket, settings: Settings, config: uvicorn.Config, state: ServerState
+    listener: socket.socket, settings: Settings, config: uvicorn.Config, state: ServerState, metrics: Metrics
 ) -> asyncio.Server:
     """Accepts connections from *listener*, which stays open when the server is closed, under the present files."""
-    return await asyncio.get_running_loop().create_server(
-        lambda: Connection(config, state, settings.limits),
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(config, state, settings.limits, metrics),
         sock=listener.dup(),
         ssl=tls(settings),
         ssl_handshake_timeout=settings.limits.handshake_seconds,
         ssl_shutdown_timeout=settings.limits.handshake_seconds,
     )
+    metrics.note_server_certificate(settings.certificate.read_bytes())
+    return server
 
 
 def _sweep(state: ServerState, now: float) -> None:

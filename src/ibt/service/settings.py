@@ -118,6 +118,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "remember", _whole(0, 2**31 - 1), str(REMEMBER), "how many bytes of answers a process remembers; 0: none"
     ),
+    Setting("operator_host", _TEXT, "127.0.0.1", "where health and metrics are told, to whoever asks, without TLS"),
+    Setting("operator_port", _whole(0, 65535), "8444", "the port where health and metrics are told; 0: nowhere"),
     *(
         Setting(
             f"limit_{limit.name}",

@@ -1,5 +1,5 @@
 """
-Several processes that do the same work, and the one that watches over them.
+Several processes, each with its work, and the one that watches over them.
 
 A worker that dies is replaced; SIGHUP is handed on; SIGTERM and SIGINT end the workers, and then the watcher.
 A worker whose watcher is gone ends too, as the lifeline between them is closed then.
@@ -12,12 +12,12 @@ import signal
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ibt.service.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Work = Callable[[Callable[[], None], int], None]
 
@@ -33,19 +33,39 @@ class StartFailed(Exception):
     """A worker ended before it was ready."""
 
 
-def supervise(work: Work, count: int, ready: Callable[[], None], ending: Callable[[], None] = lambda: None) -> None:
-    """
-    Runs *work* in *count* processes until SIGTERM or SIGINT; calls *ready* once when all of them are.
+class _Worker(NamedTuple):
+    work: Work
+    began: float
 
-    *work* gets what it calls when it is ready, and the lifeline. *ending* is called before the workers are told to
-    end, to let go of what they share. Raises StartFailed where a worker never is ready.
+
+def supervise(
+    works: Sequence[Work],
+    ready: Callable[[], None],
+    ending: Callable[[], None] = lambda: None,
+    ended: Callable[[int], None] = lambda process: None,
+) -> None:
+    """
+    Runs each of *works* in a process until SIGTERM or SIGINT; calls *ready* once when all of them are.
+
+    A work gets what it calls when it is ready, and the lifeline. *ending* is called before the workers are told to
+    end, to let go of what they share; *ended* with each worker that ended before that. Raises StartFailed where a
+    worker never is ready.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     lifeline, held = os.pipe()
-    workers: dict[int, float] = {}
+    workers: dict[int, _Worker] = {}
+
+    def start(work: Work) -> bool:
+        process, is_ready = _start(work, lifeline, held)
+        if is_ready:
+            workers[process] = _Worker(work, time.monotonic())
+        else:
+            ended(process)
+        return is_ready
+
     try:
-        for _ in range(count):
-            if not _start(work, lifeline, held, workers):
+        for work in works:
+            if not start(work):
                 raise StartFailed("A worker process ended before it was ready: the log above says why")
         ready()
         while (signal_number := signal.sigwait(_WATCHED)) not in _ENDING:
@@ -54,10 +74,11 @@ def supervise(work: Work, count: int, ready: Callable[[], None], ending: Callabl
                     os.kill(process, signal.SIGHUP)
             for process, status in _ended(workers):
                 log.error("worker died", process=process, status=os.waitstatus_to_exitcode(status))
-                too_soon = time.monotonic() - workers.pop(process) < _TOO_SOON_SECONDS
-                if too_soon:
+                work, began = workers.pop(process)
+                ended(process)
+                if time.monotonic() - began < _TOO_SOON_SECONDS:
                     time.sleep(_PAUSE_SECONDS)
-                while not _start(work, lifeline, held, workers) and not signal.sigpending() & _ENDING:
+                while not start(work) and not signal.sigpending() & _ENDING:
                     time.sleep(_PAUSE_SECONDS)
     finally:
         ending()
@@ -70,13 +91,13 @@ def supervise(work: Work, count: int, ready: Callable[[], None], ending: Callabl
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
 
 
-def _ended(workers: dict[int, float]) -> list[tuple[int, int]]:
+def _ended(workers: dict[int, _Worker]) -> list[tuple[int, int]]:
     found = (os.waitpid(process, os.WNOHANG) for process in workers)
     return [(process, status) for process, status in found if process]
 
 
-def _start(work: Work, lifeline: int, held: int, workers: dict[int, float]) -> bool:
-    """Forks a worker and waits until it is ready; false where it ended before."""
+def _start(work: Work, lifeline: int, held: int) -> tuple[int, bool]:
+    """Forks a worker and waits until it is ready; its process, and false where that has ended before."""
     told, tells = os.pipe()
     process = os.fork()
     if process == 0:
@@ -86,11 +107,9 @@ def _start(work: Work, lifeline: int, held: int, workers: dict[int, float]) -> b
     os.close(tells)
     is_ready = os.read(told, 1) != b""
     os.close(told)
-    if is_ready:
-        workers[process] = time.monotonic()
-    else:
+    if not is_ready:
         os.waitpid(process, 0)
-    return is_ready
+    return process, is_ready
 
 
 def _be_worker(work: Work, tells: int, lifeline: int) -> None:

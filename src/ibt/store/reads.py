@@ -155,7 +155,7 @@ def _mappings(customer_id: int, rows: Iterable[Row[Any]]) -> list[SubaccountMapp
     """Rows of `_CONTRACTS` with a version each, ordered by contract; no version where its columns are null."""
     mappings = []
     for _, group in groupby(rows, key=itemgetter(0)):
-        of_contract = [tuple(row) for row in group]
+        of_contract = list(group)
         contract_id, category, *shown = of_contract[0][:_CONTRACT_WIDTH]
         versions = (row[_CONTRACT_WIDTH:] for row in of_contract)
         mappings.append(
@@ -328,7 +328,7 @@ def page(
     values = _values(customer_id, query, shape) | {"start": query.start, "limit": query.limit}
     if ended is not None:
         values |= {"ended_contract": ended.contract_id, "ended_month": ended.month}
-    return _mappings(customer_id, connection.execute(_page(shape, seek=ended is not None), values))
+    return _mappings(customer_id, connection.execute(_page(shape, seek=ended is not None), values).all())
 
 
 # --- one contract (3.3), and what an update is judged against (3.2.5) ---------------------------------------
@@ -366,7 +366,7 @@ def mapping_history(connection: Connection, customer_id: int, contract_id: int) 
     Clause 3.3. Readings 44, 45, 63.
     """
     rows = connection.execute(_HISTORY, {"customer_id": customer_id, "contract_id": contract_id})
-    (mapping,) = _mappings(customer_id, rows)
+    (mapping,) = _mappings(customer_id, rows.all())
     return mapping
 
 
@@ -403,7 +403,7 @@ def standing(connection: Connection, customer_id: int, contract_ids: Iterable[in
     Clause 3.2.5. Readings 37, 39.
     """
     values = {"customer_id": customer_id, "contract_ids": sorted(set(contract_ids))}
-    mappings = _mappings(customer_id, connection.execute(_STANDING, values))
+    mappings = _mappings(customer_id, connection.execute(_STANDING, values).all())
     return Standing(
         customer_id,
         {mapping.contract.contract_id: mapping for mapping in mappings},

@@ -1,0 +1,163 @@
+"""
+What the service counts of itself, for Prometheus.
+
+Each process counts in files of its own; whoever asks gets the sum of all. The library looks for their folder when
+it is imported, so nothing here imports it before there is one. docs/operate.md lists every metric.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter as Multiset
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import CollectorRegistry
+
+    from ibt.rules.faults import Fault
+
+#: Of a request that names no operation, or whose head was never good.
+NO_OPERATION = "none"
+
+#: When the certificate that the workers show to clients ends: the name of the metric.
+SERVER_CERTIFICATE_END = "ibt_server_certificate_end_seconds"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+#: What the library is told the folder by.
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+#: The files are memory that processes share: on a disk that is full, to write to them would end the process.
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder of our own is made there, with a random name
+
+#: Where Linux says how many pages of memory this process has, as the second number.
+_OWN_MEMORY = Path("/proc/self/statm")
+
+
+class Metrics:
+    """
+    What one process counts: inside `shared`, for all to see; else for itself alone.
+
+    An observation takes a few microseconds, and may be made by any thread.
+    """
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram  # noqa: PLC0415 - see above
+
+        self.registry = CollectorRegistry()
+        kept = self.registry
+        self._requests = Counter("ibt_requests_total", "Requests answered.", ("operation", "status"), registry=kept)
+        self._seconds = Histogram(
+            "ibt_request_seconds",
+            "From the head of a request to its answer.",
+            ("operation",),
+            registry=kept,
+            buckets=_SECONDS,
+        )
+        self._faults = Counter("ibt_faults_total", "Faults told, by the rule broken.", ("rule",), registry=kept)
+        self._updates = Counter("ibt_updates_total", "Updates that created versions.", registry=kept)
+        self._versions = Counter("ibt_versions_total", "Mapping versions created by updates.", registry=kept)
+        self.connections = Gauge(
+            "ibt_connections_open", "Connections open.", registry=kept, multiprocess_mode="livesum"
+        )
+        self._memory = Gauge("ibt_memory_bytes", "Memory of a worker.", registry=kept, multiprocess_mode="liveall")
+        self._server_end = Gauge(
+            SERVER_CERTIFICATE_END,
+            "When the certificate ends that clients are shown.",
+            registry=kept,
+            multiprocess_mode="livemin",
+        )
+        self._client_end = Gauge(
+            "ibt_client_certificate_end_seconds",
+            "When the first certificate ends of those that users last came with.",
+            registry=kept,
+            multiprocess_mode="livemin",
+        )
+        self._client_ends: dict[str, datetime] = {}
+        self._lock = Lock()
+        for end in (self._server_end, self._client_end):
+            end.set(float("inf"))
+
+    def answered(self, operation: str, status: int, seconds: float | None = None) -> None:
+        """Counts a request with its answer, and how long it took where there was a head to measure from."""
+        self._requests.labels(operation, status).inc()
+        if seconds is not None:
+            self._seconds.labels(operation).observe(seconds)
+
+    def refused(self, faults: Iterable[Fault]) -> None:
+        """Counts the faults that a refusal tells."""
+        for name, count in Multiset(fault.rule.name for fault in faults).items():
+            self._faults.labels(name).inc(count)
+
+    def updated(self, versions: int) -> None:
+        """Counts an update that created so many versions, once it is durable."""
+        self._updates.inc()
+        self._versions.inc(versions)
+
+    def note_memory(self) -> None:
+        """Notes how much memory this process has now, where the system says so."""
+        with contextlib.suppress(OSError):
+            self._memory.set(int(_OWN_MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+
+    def note_server_certificate(self, pem: bytes) -> None:
+        """Notes the end of the first certificate in *pem*, which clients are shown from now on."""
+        with contextlib.suppress(ValueError):  # OpenSSL takes more than we can read
+            self._server_end.set(x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc.timestamp())
+
+    def note_client_certificate(self, user_name: str, end: datetime) -> None:
+        """Notes the end of the certificate that a user came with: it takes the place of the one before."""
+        if self._client_ends.get(user_name) == end:
+            return
+        with self._lock:
+            self._client_ends[user_name] = end
+            self._client_end.set(min(self._client_ends.values()).timestamp())
+
+
+@contextmanager
+def shared() -> Iterator[Path]:
+    """A folder in which the processes begun in this block count together; removed at its end."""
+    place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="ibt-", dir=place) as folder:
+        os.environ[_VARIABLE] = folder
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ[_VARIABLE]
+
+
+def text(folder: Path) -> bytes:
+    """What all processes have counted, in Prometheus' text form."""
+    from prometheus_client import generate_latest  # noqa: PLC0415 - see above
+
+    return generate_latest(_together(folder))
+
+
+def server_certificate_end(folder: Path) -> float | None:
+    """When the certificate ends that clients are shown, in seconds since 1970; None where no worker lives."""
+    return _together(folder).get_sample_value(SERVER_CERTIFICATE_END)
+
+
+def forget(folder: Path, process: int) -> None:
+    """Takes away what was true only while this process lived: its connections, its memory. Its counts stay."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 - see above
+
+    multiprocess.mark_process_dead(process, folder)  # type: ignore[no-untyped-call]  # it has no types
+
+
+def _together(folder: Path) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415 - see above
+
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]  # as above
+    return registry
