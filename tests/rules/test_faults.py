@@ -134,3 +134,22 @@ def test_a_refusal_carries_status_text_and_headers() -> None:
         {"Allow": "GET, HEAD"},
     )
     assert refusal.faults == ()
+
+
+GONE = Rule("gone", "The contract {contract_id} is gone", "reading 45", 404)
+
+
+def test_a_refusal_for_one_rule_has_its_status_its_line_and_its_name() -> None:
+    refusal = Refusal.of(GONE, headers={"Allow": "GET"}, contract_id=7)
+    assert (refusal.status, refusal.text) == (404, "The contract 7 is gone (reading 45)")
+    assert (refusal.rule, refusal.headers) == ("gone", {"Allow": "GET"})
+    assert Refusal.of(PLAIN, field="end", value="x").text == 'end "x": is wrong (reading 6)'
+
+
+def test_the_rule_of_a_refusal_is_that_of_its_first_line() -> None:
+    faults = Faults()
+    for rule in (RULE, PLAIN):
+        faults.add(rule, field="end", month="2015-08")
+    with pytest.raises(Refusal) as caught:
+        faults.refuse()
+    assert caught.value.rule == RULE.name

@@ -300,7 +300,10 @@ def test_a_repeated_month_is_judged_by_begin_and_told_once_for_each() -> None:
     assert ["must not be in the same month" in line for line in lines] == [False, True, True]
 
 
-SUBACCOUNT_SAYS = "must be a subaccount of customer 1 that is defined as of the mapping period's begin (3.2.5)"
+SUBACCOUNT_SAYS = (
+    "must be a subaccount of customer 1 that is defined as of the mapping period's begin: "
+    "GET …/1/subaccounts lists them (3.2.5)"
+)
 
 
 # Subaccounts ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -26,9 +27,14 @@ def schema_in_sql(connection: Connection) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows if sql is not None}
 
 
+def is_ours(_object: object, name: str | None, kind: str, *_: object) -> bool:
+    """Whether it is no partition of a table, such as contract_0."""
+    return kind != "table" or name is None or not re.search(r"_[0-9]$", name)
+
+
 def test_the_migrations_make_the_tables_that_the_statements_know(database: Database) -> None:
     with database.reading() as connection:
-        context = alembic.runtime.migration.MigrationContext.configure(connection)
+        context = alembic.runtime.migration.MigrationContext.configure(connection, opts={"include_object": is_ours})
         assert alembic.autogenerate.compare_metadata(context, tables.metadata) == []
 
 
@@ -77,15 +83,113 @@ def test_an_upgrade_of_a_database_that_has_data_changes_nothing(database: Databa
         assert reads.mapping_history(connection, 1, 999999) == before
 
 
-def test_a_schema_that_is_not_known_is_refused_in_one_sentence(database: Database) -> None:
+#: The schema of a database, the oldest program that may run on it, and what is told of it if it is refused.
+FOREIGN_SCHEMAS = {
+    "of a newer program, which lets this one run": ("0002", "0001", None),
+    "of a newer program, which does not": (
+        "0003",
+        "0002",
+        (
+            "has schema 0003, which needs a version of ibt that knows schema 0002; this one knows 0001: "
+            "use a newer version."
+        ),
+    ),
+    "of an older program": (
+        "0000",
+        "0000",
+        "has schema 0000, and this version of ibt needs 0001: run ibt db upgrade.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("number", "oldest", "told"), FOREIGN_SCHEMAS.values(), ids=FOREIGN_SCHEMAS)
+def test_a_schema_says_which_programs_may_run_on_it(
+    database: Database, number: str, oldest: str, told: str | None
+) -> None:
     with database.updating() as connection:
-        connection.execute(text("update alembic_version set version_num = '9999'"))
-    with pytest.raises(Unusable) as caught:
+        connection.execute(
+            text("update alembic_version set version_num = :number, oldest_program = :oldest"),
+            {"number": number, "oldest": oldest},
+        )
+    if told is None:
+        database.check()
         database.upgrade()
-    told = str(caught.value)
-    assert "has schema 9999, which this version of ibt does not know: use the version that made it" in told
-    assert told.endswith(".")
-    assert "\n" not in told
+        assert f"has schema {number}, for versions of ibt" in database.status()
+    else:
+        with pytest.raises(Unusable) as caught:
+            database.check()
+        assert str(caught.value) == f"The database {database.url!r} {told}"
+        assert database.status() == str(caught.value)
+
+
+def test_a_schema_that_this_program_may_not_run_on_is_not_upgraded_either(database: Database) -> None:
+    with database.updating() as connection:
+        connection.execute(text("update alembic_version set version_num = '0003', oldest_program = '0002'"))
+    with pytest.raises(Unusable, match="use a newer version"):
+        database.upgrade()
+
+
+def test_a_database_without_a_schema_is_told_and_left_as_it_is(database_url: str) -> None:
+    database = Database(database_url)
+    with pytest.raises(Unusable, match="has no schema: run ibt db upgrade"):
+        database.check()
+    assert database.status().endswith("has no schema: run ibt db upgrade.")
+    assert not (database.sqlite and Path(database.url.database or "").exists())
+    database.upgrade()
+    database.check()
+    assert database.status().endswith(
+        "has schema 0001, for versions of ibt that know schema 0001; this one knows 0001."
+    )
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/ibt.db", "postgresql://ibt:secret@127.0.0.1:1/ibt"])
+def test_a_database_that_is_away_is_told_or_has_no_schema(url: str) -> None:
+    with pytest.raises(Unusable, match=r"cannot be opened|has no schema") as caught:
+        Database(url).check()
+    assert "secret" not in str(caught.value)
+
+
+#: Upgrades and stops for ever before the statement of this number, which is the commit where there are not so many.
+UPGRADE_AND_STOP = """
+import itertools, sys
+from sqlalchemy import Engine, event
+from ibt.store import Database
+
+database, stop, numbers = Database(sys.argv[1]), int(sys.argv[2]), itertools.count(1)
+
+def wait():
+    print(database.url.drivername, flush=True)
+    sys.stdin.read()
+
+@event.listens_for(Engine, "before_cursor_execute")
+def count(_connection, _cursor, statement, *_):
+    if statement.lstrip().upper().startswith(("CREATE", "ALTER", "INSERT")) and next(numbers) == stop:
+        wait()
+
+@event.listens_for(Engine, "commit")
+def commit(_connection):
+    wait()
+
+database.upgrade()
+"""
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 9, 99])
+def test_an_upgrade_that_is_killed_leaves_the_old_schema(database_url: str, stop: int) -> None:
+    command = [sys.executable, "-c", UPGRADE_AND_STOP, database_url, str(stop)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() in {"sqlite", "postgresql+psycopg"}
+        process.kill()
+    database = Database(database_url)
+    with pytest.raises(Unusable, match="has no schema"):
+        database.check()
+    with database.reading() as connection:
+        assert inspect(connection).get_table_names() == []
+    database.upgrade()
+    database.check()
+    database.close()
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str) -> None:

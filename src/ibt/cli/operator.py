@@ -135,11 +135,12 @@ def load(
     from ibt.store.folder import FILES  # noqa: PLC0415
 
     now = datetime.now(UTC).replace(microsecond=0)
-    files = (folder / file.name for file in FILES)
-    size = sum(file.stat().st_size for file in files if file.is_file())
     faults = Faults()
-    with _told("Nothing was changed"), _opened(database) as store, _progress("Loading", size, "bytes") as advance:
-        report = loading.load_folder(store, folder, now, faults, dry_run=dry_run, progress=advance)
+    with _told("Nothing was changed"), _opened(database) as store:
+        files = (folder / file.name for file in FILES)
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        with _progress("Loading", size, "bytes") as advance:
+            report = loading.load_folder(store, folder, now, faults, dry_run=dry_run, progress=advance)
     if faults.count:
         _tell("\n".join(faults.lines()))
         raise typer.Exit(2)

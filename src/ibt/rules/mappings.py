@@ -3,9 +3,10 @@ How an update becomes mapping versions.
 
 An update is judged whole against what stands: each rule that it breaks is a fault, and one fault refuses
 all of it. What it asks for and already has keeps its version; what it changes gets a new version, and all
-of those have one time. This module does not know the clock: `now` is an argument.
+of those have one time. A contract's birth and the change of its period make versions too. This module does
+not know the clock: `now` is an argument.
 
-Clauses 3.2.3, 3.2.4, 3.2.5. Readings 28-30, 34-43, 63.
+Clauses 3.2.3, 3.2.4, 3.2.5. Readings 25, 27-30, 34-43, 63.
 """
 
 from __future__ import annotations
@@ -14,15 +15,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ibt.rules.faults import Rule
-from ibt.rules.model import MappingVersion, SubaccountMapping
+from ibt.rules.model import DEFAULT_SUBACCOUNT, MappingVersion, SubaccountMapping
 from ibt.rules.periods import cut_month, month_end, month_of, write_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
     from datetime import datetime
 
     from ibt.rules.faults import Faults
-    from ibt.rules.model import Contract, Month, RequestedMapping, RequestedVersion, Subaccount, Update
+    from ibt.rules.model import (
+        Contract,
+        MappingPeriod,
+        Month,
+        RequestedMapping,
+        RequestedVersion,
+        Subaccount,
+        Update,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ class Outcome:
 
 NO_MAPPING = Rule(
     "no-mapping",
-    "the message has no contract_subaccount_mapping: send at least one",
+    "has no contract_subaccount_mapping: send at least one",
     "3.2.4, reading 40",
 )
 CUSTOMER = Rule(
@@ -78,7 +87,7 @@ CONTRACT_UNKNOWN = Rule(
 )
 NO_VERSION = Rule(
     "no-version",
-    "the mapping has no contract_subaccount_mapping_version: send at least one, or leave the contract out",
+    "has no contract_subaccount_mapping_version: send at least one, or leave the contract out",
     "3.2.4, reading 40",
 )
 BEGIN_BEFORE_END = Rule(
@@ -113,7 +122,8 @@ MONTH_REPEATED = Rule(
 )
 SUBACCOUNT = Rule(
     "subaccount",
-    "must be a subaccount of customer {customer_id} that is defined as of the mapping period's begin",
+    "must be a subaccount of customer {customer_id} that is defined as of the mapping period's begin: "
+    "GET …/{customer_id}/subaccounts lists them",
     "3.2.5",
 )
 
@@ -143,7 +153,7 @@ def update(standing: Standing, requested: Update, now: datetime, faults: Faults)
     Clauses 3.2.3, 3.2.5. Readings 29, 30, 41.
     """
     if not requested:
-        faults.add(NO_MAPPING)
+        faults.add(NO_MAPPING, field="message")
     current = list(_judged(standing, requested, faults))
     if faults.count:
         return Outcome((), ())
@@ -202,7 +212,7 @@ def _judged(standing: Standing, requested: Update, faults: Faults) -> Iterator[l
             yield []
         else:
             if not mapping.versions:
-                faults.add(NO_VERSION, where=where)
+                faults.add(NO_VERSION, where=where, field="mapping")
             yield list(_judged_versions(standing, stands, mapping, faults))
 
 
@@ -274,3 +284,60 @@ def _first_broken(contract: Contract, wish: RequestedVersion) -> tuple[Rule, str
 def _place(contract: Contract, wish: RequestedVersion) -> str:
     period = write_time(wish.begin) if wish.end is None else f"{write_time(wish.begin)} to {write_time(wish.end)}"
     return f"contract {contract.contract_id}, period {period}"
+
+
+# --- the contract itself --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    What becomes of one customer's mapping when its contract's period changes.
+
+    *new* are the versions to add, by month; *fallen* are the months that leave the current state; *undefined* are
+    those of *new* that went to `Default` because their subaccount is not defined at their moved begin.
+    """
+
+    new: Mapping[Month, MappingVersion]
+    fallen: tuple[Month, ...]
+    undefined: tuple[Month, ...]
+
+
+def birth(periods: Iterable[MappingPeriod], version: datetime) -> dict[Month, MappingVersion]:
+    """The versions with which the mapping periods of a new contract start life, by month. Reading 25."""
+    return {period.month: MappingVersion(period.begin, period.end, version, DEFAULT_SUBACCOUNT) for period in periods}
+
+
+def change(
+    periods: Iterable[MappingPeriod],
+    last: Mapping[Month, MappingVersion],
+    current: Set[Month],
+    defined: Callable[[str, datetime], bool],
+    now: datetime,
+) -> Change:
+    """
+    What becomes of a mapping whose contract now has *periods*.
+
+    *last* has the last version of every month that ever had one, *current* the months that have one now;
+    *defined* tells whether the customer's subaccount is defined at an instant. The new versions have one time:
+    *now*, or that of the latest version they follow, where that is later.
+
+    Readings 27, 41, 62.
+    """
+    wanted = {period.month: period for period in periods}
+    subaccounts: dict[Month, str] = {}
+    undefined: list[Month] = []
+    for month, period in wanted.items():
+        if month not in current:
+            subaccounts[month] = DEFAULT_SUBACCOUNT
+        elif (last[month].begin, last[month].end) != (period.begin, period.end):
+            subaccounts[month] = last[month].subaccount_id
+            if not defined(subaccounts[month], period.begin):
+                subaccounts[month] = DEFAULT_SUBACCOUNT
+                undefined.append(month)
+    version = max([now, *(last[month].version for month in subaccounts if month in last)])
+    new = {
+        month: MappingVersion(wanted[month].begin, wanted[month].end, version, subaccount_id)
+        for month, subaccount_id in subaccounts.items()
+    }
+    return Change(new, tuple(sorted(current - wanted.keys())), tuple(undefined))

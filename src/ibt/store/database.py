@@ -10,21 +10,21 @@ Readings 28, 54.
 
 from __future__ import annotations
 
+import math
+import re
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import alembic.command
-import alembic.config
-import alembic.runtime.migration
-import alembic.script
 import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
+
+from ibt.store import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 #: How long an update waits for the others before it is told to come again, in seconds (reading 54).
 LOCK_WAIT = 5.0
+
+#: How long a server may take for a statement before it counts as away, in seconds.
+PATIENCE = 10.0
 
 #: The name, a number, of the lock on PostgreSQL under which one process upgrades the schema and others wait.
 _UPGRADING = 0x696274
@@ -55,21 +58,21 @@ class Unavailable(Exception):
 
 
 class Database:
-    """The database at *url*: `sqlite:////path/ibt.db` or `postgresql://…`. Raises Unusable for anything else."""
+    """
+    The database at *url*: `sqlite:////path/ibt.db` or `postgresql://…`. Raises Unusable for anything else.
 
-    def __init__(self, url: str) -> None:
-        try:
-            parsed = sqlalchemy.make_url(url)
-        except ArgumentError:
-            raise Unusable(
-                f'"{url}" is not the URL of a database: write sqlite:////path/ibt.db or postgresql://…'
-            ) from None
+    The URL of a PostgreSQL is that of its own library: several hosts, a folder of sockets and all its parameters.
+    A server that takes longer than *patience* seconds for a statement is Unavailable.
+    """
+
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+        parsed = _parsed(url)
         self.url = parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
         if self.url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise Unusable(f"{self.url.drivername} is not a database that ibt knows: use sqlite or postgresql")
         if self.sqlite and self.url.database in (None, "", ":memory:"):
             raise Unusable(f'"{url}" names no file: write sqlite:////path/ibt.db')
-        self.engine = _sqlite(self.url) if self.sqlite else _postgresql(self.url)
+        self.engine = self._engine(patience)
         self._threads = threading.local()
         self._writing = threading.Lock()
 
@@ -77,6 +80,13 @@ class Database:
     def sqlite(self) -> bool:
         """Whether this is the embedded database."""
         return self.url.get_backend_name() == "sqlite"
+
+    def _engine(self, patience: float) -> Engine:
+        if self.sqlite:
+            return _sqlite(self.url)
+        from ibt.store import postgresql  # noqa: PLC0415 - who has SQLite need not wait for its driver
+
+        return postgresql.engine(self.url, LOCK_WAIT, patience)
 
     def close(self) -> None:
         """Closes the connections that no thread is using."""
@@ -114,6 +124,8 @@ class Database:
                     raise
                 self._commit(transaction)
             except DBAPIError as error:
+                if _is_read_only(error):
+                    connection.invalidate()  # the next update looks for the server that takes updates
                 raise _unavailable(error) from error
 
     def _commit(self, transaction: sqlalchemy.RootTransaction) -> None:
@@ -123,10 +135,13 @@ class Database:
             # The connection may still be within the transaction, or lost: the next update gets another one.
             transaction.connection.invalidate()
             transaction.close()
-            # SQLite's answer to a COMMIT is final. A server that is gone may have committed before it went.
+            # SQLite's answer to a COMMIT is final. A server that is gone may have committed before it went, and one
+            # that was not waited for may do so yet.
             if self.sqlite:
                 raise
-            raise Unavailable("the connection was lost during COMMIT", outcome_unknown=True) from error
+            raise Unavailable(
+                f"COMMIT was not answered as it should: {_reason(error)}", outcome_unknown=True
+            ) from error
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -152,28 +167,70 @@ class Database:
         return connection
 
     def upgrade(self) -> None:
-        """Brings the schema to the newest version, in one transaction; makes the SQLite file. Raises Unusable."""
+        """
+        Brings the schema to the newest version, in one transaction; makes the SQLite file.
+
+        Leaves a newer schema as it is. Raises Unusable, also where this program may not run on that.
+        """
+        engine = self._engine(math.inf)
         try:
-            with self.engine.connect().execution_options(ibt_writes=True) as connection, connection.begin():
+            with engine.connect().execution_options(ibt_writes=True) as connection, connection.begin():
                 if not self.sqlite:  # whose transaction holds the lock already
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADING})")
-                configuration = alembic.config.Config()
-                configuration.set_main_option("script_location", str(resources.files("ibt.store") / "migrations"))
-                configuration.attributes["connection"] = connection
-                self._refuse_newer(connection, configuration)
-                alembic.command.upgrade(configuration, "head")
+                found = migrations.schema(connection)
+                if found.newer:
+                    self._refuse(found)
+                else:
+                    migrations.upgrade(connection)
         except DBAPIError as error:
-            raise Unusable(f"The database {self.url!r} cannot be opened: {_reason(error)}.") from error
+            raise self._closed(error) from error
+        finally:
+            engine.dispose()
 
-    def _refuse_newer(self, connection: Connection, configuration: alembic.config.Config) -> None:
-        scripts = alembic.script.ScriptDirectory.from_config(configuration)
-        known = {script.revision for script in scripts.walk_revisions()}
-        for revision in alembic.runtime.migration.MigrationContext.configure(connection).get_current_heads():
-            if revision not in known:
-                raise Unusable(
-                    f"The database {self.url!r} has schema {revision}, which this version of ibt does not know: "
-                    "use the version that made it, or a newer one."
-                )
+    def check(self) -> None:
+        """Raises Unusable where the database is away, or its schema is not one that this program may run on."""
+        self._refuse(self._schema())
+
+    def status(self) -> str:
+        """The schema in one line, and what is to be done where it is not right. Raises Unusable if it is away."""
+        found = self._schema()
+        return f"The database {self.url!r} {found.fault or f'has {found}'}."
+
+    def _schema(self) -> migrations.Schema:
+        path = Path(self.url.database or "") if self.sqlite else None
+        engine = sqlalchemy.create_engine("sqlite://") if path and not path.exists() else self.engine
+        try:
+            with engine.connect() as connection:  # to memory where there is no file, so that none is made
+                return migrations.schema(connection)
+        except DBAPIError as error:
+            raise self._closed(error) from error
+
+    def _refuse(self, found: migrations.Schema) -> None:
+        if found.fault:
+            raise Unusable(f"The database {self.url!r} {found.fault}.")
+
+    def _closed(self, error: DBAPIError) -> Unusable:
+        return Unusable(f"The database {self.url!r} cannot be opened: {_reason(error)}.")
+
+
+#: A URL with several hosts: what is before them, they, and what is after them.
+_HOSTS = re.compile(r"(postgresql[^:/]*://(?:[^@/?]*@)?)([^/?]*,[^/?]*)([^?]*)\??(.*)", re.DOTALL)
+
+
+def _parsed(url: str) -> sqlalchemy.URL:
+    """*url* in its parts. SQLAlchemy takes several hosts, each with a port, as parameters only."""
+    several = _HOSTS.fullmatch(url)
+    if several:
+        before, hosts, after, query = several.groups()
+        parameters = [f"host={host}" for host in hosts.split(",")]
+        url = f"{before}{after}?{'&'.join([*parameters, *filter(None, [query])])}"
+    try:
+        return sqlalchemy.make_url(url)
+    except (ArgumentError, ValueError):
+        told = f'"{url}"' if "@" not in url else "What is given"  # which may hold a password
+        raise Unusable(
+            f"{told} is not the URL of a database: write sqlite:////path/ibt.db or postgresql://…"
+        ) from None
 
 
 def _begun(connection: Connection) -> sqlalchemy.RootTransaction:
@@ -222,24 +279,6 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             return
 
 
-def _postgresql(url: sqlalchemy.URL) -> Engine:
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def connect(connection: Any, _record: object) -> None:
-        connection.autocommit = True  # transactions begin where we say so, in one message: see below
-        connection.execute(f"SET lock_timeout = {int(LOCK_WAIT * 1000)}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # An update sees what the one before it did, once it has the customer's lock; a reader sees one moment.
-        writes = connection.get_execution_options().get("ibt_writes")
-        kind = "READ COMMITTED, READ WRITE" if writes else "REPEATABLE READ, READ ONLY"
-        connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {kind}")
-
-    return engine
-
-
 #: What SQLite says of a database that is busy, full, read-only or out of reach; the rest are mistakes of ours.
 _SQLITE_UNAVAILABLE = frozenset(
     (
@@ -259,8 +298,13 @@ def _unavailable(error: DBAPIError) -> Exception:
     if isinstance(error.orig, sqlite3.Error):
         unavailable = _is_unavailable(error.orig)
     else:
-        unavailable = error.connection_invalidated or isinstance(error, OperationalError)
+        unavailable = error.connection_invalidated or isinstance(error, OperationalError) or _is_read_only(error)
     return Unavailable(_reason(error)) if unavailable else error
+
+
+def _is_read_only(error: DBAPIError) -> bool:
+    """Whether a PostgreSQL takes no updates: it has become a standby, or someone has fenced it."""
+    return getattr(error.orig, "sqlstate", None) == "25006"
 
 
 def _is_unavailable(error: sqlite3.Error) -> bool:

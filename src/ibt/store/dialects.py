@@ -1,5 +1,5 @@
 """
-What SQLite and PostgreSQL say differently: a wildcard pattern, and a list of ids as one parameter.
+What SQLite and PostgreSQL say differently: a wildcard pattern, a list of ids as one parameter, a change of many rows.
 
 Reading 16.
 """
@@ -7,9 +7,11 @@ Reading 16.
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
@@ -17,9 +19,9 @@ from sqlalchemy.sql.expression import FunctionElement
 from ibt.rules.queries import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection, Executable
     from sqlalchemy.engine import Dialect
     from sqlalchemy.types import TypeEngine
 
@@ -100,3 +102,37 @@ def _in_json(element: one_of, compiler: Any, **options: Any) -> str:
 def _any(element: one_of, compiler: Any, **options: Any) -> str:
     column, ids = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column} = ANY ({ids})"
+
+
+class ForEach:
+    """
+    A statement that is run for each of many rows: *statement* makes it of the columns of such a row, `given`.
+
+    All at once on PostgreSQL, which gets a list of each column; one by one on SQLite, whose driver is told directly:
+    what SQLAlchemy does for each row would take several times as long as the change itself.
+    """
+
+    def __init__(
+        self,
+        statement: Callable[[Mapping[str, ColumnElement[Any]]], Executable],
+        given: Mapping[str, TypeEngine[Any]],
+    ) -> None:
+        # SQLAlchemy keeps the names of columns to itself.
+        self._names = tuple(f"given_{name}" for name in given)
+        lists = [sa.bindparam(f"given_{name}", type_=ARRAY(type_)) for name, type_ in given.items()]
+        columns = [sa.column(name, type_) for name, type_ in given.items()]
+        rows = sa.func.unnest(*lists).table_valued(*columns).render_derived(name="given")
+        self._at_once = statement(dict(rows.c.items()))
+        fields = {name: sa.bindparam(f"given_{name}", type_=type_) for name, type_ in given.items()}
+        self._one_by_one = statement(fields).compile(dialect=sqlite.dialect())  # type: ignore[attr-defined]  # all have it
+
+    def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]], **same: object) -> None:
+        """Runs it for *rows*, each with the values of `given` as tables keep them; others are the *same* for all."""
+        if connection.dialect.name == "postgresql":
+            lists = zip(self._names, map(list, zip(*rows, strict=True)), strict=True)
+            connection.execute(self._at_once, {**dict(lists), **same})
+        else:
+            places = [(*self._names, *same).index(name) for name in self._one_by_one.positiontup]
+            values = tuple(same.values())
+            in_order = map(itemgetter(*places), (row + values for row in rows))
+            connection.exec_driver_sql(str(self._one_by_one), list(in_order))

@@ -1,8 +1,8 @@
 """
 The files of a folder: their columns, and what a field of each may hold.
 
-`customers.csv`, `subaccounts.csv`, `contracts.csv` and `users.csv` must be there; `history.csv` and
-`mappings.csv` may be. Columns are named as the specification names things, times are the wire's.
+What an empty database needs is `customers.csv`, `subaccounts.csv`, `contracts.csv` and `users.csv`; beside data that
+are there each file may be left out. Columns are named as the specification names things, times are the wire's.
 
 Readings 25, 26, 46, 47, 56, 64, 65.
 """
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ibt.rules.faults import Rule
 from ibt.rules.model import Category
 from ibt.rules.periods import read_time
+from ibt.store.bulk import seconds
 from ibt.store.records import Broken, File
 
 _LOADING = "reading 65"
@@ -57,6 +58,7 @@ def _location_id(text: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=65536)
 def _id(text: str) -> int:
     if not _NUMBER.fullmatch(text) or int(text) == 0:
         raise Broken(ID)
@@ -69,6 +71,11 @@ def _time(text: str) -> datetime:
         return read_time(text)
     except ValueError:
         raise Broken(TIME) from None
+
+
+@lru_cache(maxsize=65536)
+def _seconds(text: str) -> int:
+    return seconds(_time(text))
 
 
 def _time_or_none(text: str) -> datetime | None:
@@ -153,13 +160,13 @@ class ContractRow(NamedTuple):
 
 
 class MappingRow(NamedTuple):
-    """A mapping version of one party of a contract (reading 26)."""
+    """A mapping version of one party of a contract (reading 26). There are millions: times are seconds since 1970."""
 
     customer_id: int
     contract_id: int
-    begin: datetime
-    end: datetime
-    version: datetime
+    begin: int
+    end: int
+    version: int
     subaccount_id: str
 
 
@@ -207,13 +214,13 @@ CONTRACTS = File(
 _MAPPING_COLUMNS = (
     ("customer_id", _id),
     ("contract_id", _id),
-    ("begin", _time),
-    ("end", _time),
-    ("version", _time),
+    ("begin", _seconds),
+    ("end", _seconds),
+    ("version", _seconds),
     ("subaccount_id", _subaccount_id),
 )
-HISTORY = File("history.csv", MappingRow, _MAPPING_COLUMNS, key=0, optional=True)
-MAPPINGS = File("mappings.csv", MappingRow, _MAPPING_COLUMNS, key=0, optional=True)
+HISTORY = File("history.csv", MappingRow, _MAPPING_COLUMNS, key=0)
+MAPPINGS = File("mappings.csv", MappingRow, _MAPPING_COLUMNS, key=0)
 USERS = File(
     "users.csv",
     UserRow,
@@ -224,3 +231,6 @@ USERS = File(
 
 #: The files of a folder, in the order in which they are judged.
 FILES = (CUSTOMERS, SUBACCOUNTS, CONTRACTS, HISTORY, MAPPINGS, USERS)
+
+#: Those that an empty database needs.
+REQUIRED = frozenset((CUSTOMERS.name, SUBACCOUNTS.name, CONTRACTS.name, USERS.name))

@@ -14,6 +14,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 from ibt.rules.faults import Rule
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 
     from ibt.rules.faults import Faults
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 #: What a row is known by: the values of its first columns, of whatever kind those are.
 Key = tuple[Any, ...]
 
 _FORM = "reading 64"
+
+#: After how many bytes progress is told.
+_PROGRESS = 1 << 20
 
 FILE_MISSING = Rule("file-missing", "the file is missing", _FORM)
 FILE_UNREADABLE = Rule("file-unreadable", "the file cannot be read: {why}", _FORM)
@@ -75,17 +79,16 @@ class File(Generic[Row]):
     """
     A file by its columns: each name with what reads its fields, which raises Broken.
 
-    *row* makes a row of the values, in this order. The first *key* columns are what a row is known by; where
-    *unique* they must not come twice. A file or a column that is *optional* may be missing; the fields of a
-    missing column are read as empty.
+    *row*, a NamedTuple, is what a row becomes, its fields in this order. The first *key* columns are what a row is
+    known by; where *unique* they must not come twice. Columns that are *optional* may be missing; their fields
+    are read as empty.
     """
 
     name: str
-    row: Callable[..., Row]
+    row: type[Row]
     columns: tuple[tuple[str, Callable[[str], object]], ...]
     key: int
     unique: bool = False
-    optional: bool = False
     optional_columns: frozenset[str] = frozenset()
 
 
@@ -93,14 +96,26 @@ class Records(Generic[Row]):
     """
     The rows of *file* in *folder*, each with the line where its record begins; what is wrong goes to *faults*.
 
+    A file that is *required* must be there. *progress* is told of the bytes that were read, now and then.
+
     After they were read: *whole* is false where something of the file could not be read, so that what it does
     not say is not known; *refused* has the keys of the refused rows, *lines* the first line of each key.
     """
 
-    def __init__(self, folder: Path | Traversable, file: File[Row], faults: Faults) -> None:
+    def __init__(
+        self,
+        folder: Path | Traversable,
+        file: File[Row],
+        faults: Faults,
+        *,
+        required: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.file = file
         self.faults = faults
+        self.required = required
+        self.progress = progress
         self.whole = True
         self.refused: set[Key] = set()
         self.lines: dict[Key, int] = {}
@@ -120,7 +135,7 @@ class Records(Generic[Row]):
             with (self.folder / self.file.name).open("rb") as stream:
                 yield from self._rows(stream)
         except FileNotFoundError:
-            if not self.file.optional:
+            if self.required:
                 self._unread(FILE_MISSING)
         except OSError as error:
             self._unread(FILE_UNREADABLE, why=error.strerror or "the system does not say why")
@@ -133,36 +148,55 @@ class Records(Generic[Row]):
         records = self._records(stream)
         line, header = next(records, (1, []))
         places = self._places(line, header)
+        in_order = places == list(range(len(header)))
+        width, key = len(header), self.file.key
+        reads = [read for _, read in self.file.columns]
+        # There may be millions: a row is made as a NamedTuple makes it, without the function around that.
+        row = partial(tuple.__new__, self.file.row)
         for line, record in records if places else ():
-            if len(record) != len(header):
-                self._unread(FIELD_COUNT, line, expected=len(header), found=len(record))
+            if len(record) != width:
+                self._unread(FIELD_COUNT, line, expected=width, found=len(record))
                 continue
-            texts = [record[place] if place >= 0 else "" for place in places]
+            if in_order:
+                texts = record
+            else:
+                record.append("")  # the field of a column that was left out: its place is -1
+                texts = [record[place] for place in places]
             try:
-                row = [read(text) for (_, read), text in zip(self.file.columns, texts, strict=True)]
+                values = [read(text) for read, text in zip(reads, texts)]  # noqa: B905 - of one length, a hot path
             except Broken:
                 self._refuse(line, texts)
                 continue
-            if self._first(line, tuple(row[: self.file.key]), texts):
-                yield line, self.file.row(*row)
+            if not self.file.unique or self._first(line, tuple(values[:key]), texts):
+                yield line, row(values)
 
     def _records(self, stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
         """The records that are not blank, each with the line where it begins, until one that cannot be read."""
-        reader = csv.reader(_lines(stream), strict=True)
-        while True:
-            line = reader.line_num + 1
-            try:
-                record = next(reader, None)
-            except UnicodeDecodeError:
-                self._unread(NOT_UTF_8, line)
-                return
-            except csv.Error:
-                self._unread(NOT_CSV, line)
-                return
-            if record is None:
-                return
-            if record:
-                yield line, record
+        reader = csv.reader(self._lines(stream), strict=True)
+        line = 1
+        try:
+            for record in reader:
+                if record:
+                    yield line, record
+                line = reader.line_num + 1
+        except UnicodeDecodeError:
+            self._unread(NOT_UTF_8, line)
+        except csv.Error:
+            self._unread(NOT_CSV, line)
+
+    def _lines(self, stream: Iterable[bytes]) -> Iterator[str]:
+        """The lines of *stream*, decoded one by one, so that the line of a wrong octet is known."""
+        unreported = 0
+        first = True
+        for line in stream:
+            unreported += len(line)
+            if unreported >= _PROGRESS and self.progress is not None:
+                self.progress(unreported)
+                unreported = 0
+            yield (line.removeprefix(codecs.BOM_UTF8) if first else line).decode()
+            first = False
+        if self.progress is not None:
+            self.progress(unreported)
 
     def _places(self, line: int, header: list[str]) -> list[int]:
         """Where each column stands in *header*, -1 for one left out; empty where the rows cannot be read."""
@@ -204,9 +238,3 @@ class Records(Generic[Row]):
 
 def _told(value: object) -> object:
     return write_time(value) if isinstance(value, datetime) else value
-
-
-def _lines(stream: Iterable[bytes]) -> Iterator[str]:
-    """The lines of *stream*, decoded one by one, so that the line of a wrong octet is known."""
-    for number, line in enumerate(stream):
-        yield (line if number else line.removeprefix(codecs.BOM_UTF8)).decode("utf-8")

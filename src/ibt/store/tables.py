@@ -14,11 +14,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text, TypeDecorator
-from sqlalchemy.engine import Dialect
+from sqlalchemy import Column, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
+from sqlalchemy.types import UserDefinedType
 
 from ibt.rules.model import Month
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Dialect
 
 metadata = MetaData()
 
@@ -26,35 +32,67 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
 
+# What a row holds is converted thousands of times for one answer, and there are few different times and months.
+
+
 @lru_cache(maxsize=65536)
-def _time(seconds: int) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)
+def seconds(instant: datetime | None) -> int | None:
+    """*instant* as the tables keep it: the seconds since 1970."""
+    return None if instant is None else (instant - _EPOCH) // _SECOND
 
 
-class Time(TypeDecorator[datetime]):
+@lru_cache(maxsize=65536)
+def _instant(kept: int | None) -> datetime | None:
+    return None if kept is None else _EPOCH + timedelta(seconds=kept)
+
+
+@lru_cache(maxsize=4096)
+def month_number(month: Month | None) -> int | None:
+    """*month* as the tables keep it: a number that reads as one, 201508."""
+    return None if month is None else month.year * 100 + month.month
+
+
+@lru_cache(maxsize=4096)
+def _month(number: int | None) -> Month | None:
+    return None if number is None else Month.of(number // 100, number % 100)
+
+
+class Time(UserDefinedType[datetime]):
     """An aware UTC datetime of whole seconds, kept as the number of seconds since 1970."""
 
-    impl = BigInteger
     cache_ok = True
+    render_bind_cast = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // _SECOND
+    def get_col_spec(self, **_: object) -> str:
+        """What the database calls it."""
+        return "BIGINT"
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _time(value)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], int | None]:
+        """From a value to what is kept."""
+        return seconds
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+        """From what is kept to a value."""
+        return _instant
 
 
-class EasternMonth(TypeDecorator[Month]):
+class EasternMonth(UserDefinedType[Month]):
     """A Month, kept as a number that reads as one: 201508."""
 
-    impl = Integer
     cache_ok = True
+    render_bind_cast = True
 
-    def process_bind_param(self, value: Month | None, dialect: Dialect) -> int | None:
-        return None if value is None else value.year * 100 + value.month
+    def get_col_spec(self, **_: object) -> str:
+        """What the database calls it."""
+        return "INTEGER"
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> Month | None:
-        return None if value is None else Month.of(value // 100, value % 100)
+    def bind_processor(self, dialect: Dialect) -> Callable[[Month | None], int | None]:
+        """From a value to what is kept."""
+        return month_number
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], Month | None]:
+        """From what is kept to a value."""
+        return _month
 
 
 #: SQLite compares texts by code point of itself; PostgreSQL does under this collation.

@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam, select
 
+from ibt.store.dialects import ForEach
 from ibt.store.reads import CUSTOMER_ID
-from ibt.store.tables import CodePoints, EasternMonth, Time, current_mapping, customer_state, mapping_version
+from ibt.store.tables import (
+    CodePoints,
+    current_mapping,
+    customer_state,
+    mapping_version,
+    month_number,
+    seconds,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Executable
+    from sqlalchemy.types import TypeEngine
 
     from ibt.rules.mappings import NewVersion
 
@@ -39,34 +48,38 @@ def lock(connection: Connection, customer_id: int) -> str:
     return str(connection.execute(_LOCK, {"customer_id": customer_id}).scalar_one())
 
 
-def _is_the_period(table: sa.Table) -> list[ColumnElement[bool]]:
+#: The period that gets a new version, and what is new of it, as the tables keep them.
+_PERIOD: dict[str, TypeEngine[Any]] = {"contract_id": sa.Integer(), "month": sa.Integer()}
+_NEW: dict[str, TypeEngine[Any]] = {"version": sa.BigInteger(), "subaccount_id": sa.Text()}
+
+_OF_CUSTOMER: sa.BindParameter[int] = bindparam("of_customer", type_=sa.Integer)
+
+
+def _is_the_period(given: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[bool]]:
     return [
-        table.c.customer_id == bindparam("of_customer", type_=sa.Integer),
-        table.c.contract_id == bindparam("of_contract", type_=sa.Integer),
-        table.c.month == bindparam("of_month", type_=EasternMonth),
+        current_mapping.c.customer_id == _OF_CUSTOMER,
+        current_mapping.c.contract_id == given["contract_id"],
+        sa.type_coerce(current_mapping.c.month, sa.Integer) == given["month"],
     ]
 
 
-_REPLACE = (
-    sa.update(current_mapping)
-    .where(*_is_the_period(current_mapping))
-    .values(
-        sequence=current_mapping.c.sequence + 1,
-        version=bindparam("new_version", type_=Time),
-        subaccount_id=bindparam("new_subaccount", type_=CodePoints),
-    )
-)
+def _replace(given: Mapping[str, ColumnElement[Any]]) -> Executable:
+    new = {"sequence": current_mapping.c.sequence + sa.literal_column("1"), **{name: given[name] for name in _NEW}}
+    return sa.update(current_mapping).where(*_is_the_period(given)).values(new)
 
-_COLUMNS = [column.name for column in mapping_version.c]
 
-_KEEP = sa.insert(mapping_version).from_select(
-    _COLUMNS,
-    select(*(current_mapping.c[name] for name in _COLUMNS)).where(*_is_the_period(current_mapping)),
-)
+def _keep(given: Mapping[str, ColumnElement[Any]]) -> Executable:
+    columns = [column.name for column in mapping_version.c]
+    current = select(*(current_mapping.c[name] for name in columns)).where(*_is_the_period(given))
+    return sa.insert(mapping_version).from_select(columns, current)
+
+
+_REPLACE = ForEach(_replace, {**_PERIOD, **_NEW})
+_KEEP = ForEach(_keep, _PERIOD)
 
 _RENEW = (
     sa.update(customer_state)
-    .where(customer_state.c.customer_id == bindparam("of_customer", type_=sa.Integer))
+    .where(customer_state.c.customer_id == _OF_CUSTOMER)
     .values(revision=bindparam("new_revision", type_=CodePoints))
 )
 
@@ -77,18 +90,11 @@ def add_versions(connection: Connection, customer_id: int, new: Sequence[NewVers
 
     To be called under the customer's lock, and only where there is something new.
     """
-    rows: list[dict[str, Any]] = [
-        {
-            "of_customer": customer_id,
-            "of_contract": version.contract_id,
-            "of_month": version.month,
-            "new_version": version.version.version,
-            "new_subaccount": version.version.subaccount_id,
-        }
-        for version in new
-    ]
-    connection.execute(_REPLACE, rows)
-    connection.execute(_KEEP, rows)
+    periods = [(each.contract_id, month_number(each.month)) for each in new]
+    versions = [(seconds(each.version.version), each.version.subaccount_id) for each in new]
+    replaced = [(*period, *version) for period, version in zip(periods, versions, strict=True)]
+    _REPLACE.execute(connection, replaced, of_customer=customer_id)
+    _KEEP.execute(connection, periods, of_customer=customer_id)
     renewed = new_revision()
     connection.execute(_RENEW, {"of_customer": customer_id, "new_revision": renewed})
     return renewed

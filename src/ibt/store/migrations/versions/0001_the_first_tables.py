@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from ibt.store.migrations import OLDEST_PROGRAM
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -16,6 +18,7 @@ def _id(name: str) -> sa.Column[int]:
 
 
 def upgrade() -> None:
+    op.add_column("alembic_version", sa.Column(OLDEST_PROGRAM, sa.Text, nullable=False, server_default=revision))
     op.create_table("customer", _id("customer_id"), sa.Column("name", _TEXT, nullable=False))
     op.create_table("users", sa.Column("user_name", _TEXT, primary_key=True))
     op.create_table(

@@ -1,0 +1,225 @@
+"""
+What stands while a folder is loaded, and where what it adds goes: the database, or nothing.
+
+Readings 26, 27, 57, 65.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, select
+
+from ibt.rules.model import DEFAULT_SUBACCOUNT, Category, MappingVersion, SubaccountVersion
+from ibt.store import bulk, tables
+from ibt.store.dialects import one_of
+from ibt.store.market import MarketContract, Narrowed
+from ibt.store.versions import Key, MappingVersions, Version
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: The name, a number, of the lock on PostgreSQL under which one folder is loaded and others wait.
+_LOADING = 0x69627401
+
+#: After every begin of a mapping period.
+_LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0)
+
+
+class Nothing:
+    """What an empty database has; what is stored here is kept in memory."""
+
+    def __init__(self) -> None:
+        self._mappings: dict[Key, dict[int, list[Version]]] = {}
+
+    def customers(self) -> dict[int, str]:
+        return {}
+
+    def subaccounts(self, customer_ids: Collection[int]) -> Iterable[tuple[int, str, SubaccountVersion]]:
+        return ()
+
+    def contracts(self, contract_ids: Collection[int]) -> Iterable[MarketContract]:
+        return ()
+
+    def contracts_of(self, keys: Collection[Key]) -> Iterable[tuple[Key, MarketContract]]:
+        return ()
+
+    def versions(self, keys: Collection[Key]) -> Iterable[tuple[Key, dict[int, list[Version]], set[int]]]:
+        return ((key, self._mappings[key], set(self._mappings[key])) for key in keys)
+
+    def store(self, mappings: Iterable[MappingVersions]) -> None:
+        self._mappings |= {(mapping.customer_id, mapping.contract_id): mapping.versions for mapping in mappings}
+
+    def later(self) -> dict[Key, dict[Any, list[MappingVersion]]]:
+        """All that was stored, by customer and contract, then by month."""
+        return {
+            key: {
+                bulk.month(month): [mapping_version(version) for version in of_month]
+                for month, of_month in by_month.items()
+            }
+            for key, by_month in self._mappings.items()
+            if by_month
+        }
+
+
+_SUBACCOUNTS = (
+    select(tables.subaccount_version)
+    .where(one_of(tables.subaccount_version.c.customer_id, "customer_ids"))
+    .order_by(*tables.subaccount_version.primary_key.columns)
+)
+
+#: Each contract is there for both of its parties: the buyer's stands for both.
+_CONTRACTS = select(
+    *(
+        sa.type_coerce(column, sa.BigInteger) if isinstance(column.type, tables.Time) else column
+        for column in tables.contract.c
+    )
+).where(
+    tables.contract.c.customer_id == tables.contract.c.buyer_id, one_of(tables.contract.c.contract_id, "contract_ids")
+)
+
+_COUNTERPARTIES = select(tables.contract.c.buyer_id, tables.contract.c.seller_id).where(
+    one_of(tables.contract.c.customer_id, "customer_ids")
+)
+
+_LOCK = (
+    select(tables.customer_state.c.customer_id)
+    .where(one_of(tables.customer_state.c.customer_id, "customer_ids"))
+    .order_by(tables.customer_state.c.customer_id)
+    .with_for_update()
+)
+
+_NEEDED = (
+    select(tables.current_mapping.c.contract_id, tables.current_mapping.c.begin)
+    .where(
+        tables.current_mapping.c.customer_id == bindparam("customer_id", type_=sa.Integer),
+        tables.current_mapping.c.begin >= bindparam("begin", type_=tables.Time),
+        tables.current_mapping.c.begin < bindparam("end", type_=tables.Time),
+    )
+    .order_by(tables.current_mapping.c.begin)
+    .limit(1)
+)
+
+
+class Stored:
+    """
+    The database, whose customers are locked before what an update may change is read.
+
+    *added* counts the mapping versions that were stored, *fallen* the mapping periods that left the current state;
+    *seen* are the customers who can see a difference.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.added = 0
+        self.fallen = 0
+        self.seen: set[int] = set()
+        self._locked: set[int] = set()
+
+    def lock_out_other_folders(self) -> None:
+        """
+        Makes this the only folder that is being loaded, until the transaction ends: SQLite has one writer anyway.
+
+        Only loading locks several customers, so that no two transactions can wait for each other.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(select(sa.func.pg_advisory_xact_lock(_LOADING)))
+
+    def lock(self, customer_ids: Iterable[int]) -> None:
+        """Keeps updates of these customers out until the transaction ends, in ascending order."""
+        wanted = set(customer_ids) - self._locked
+        if wanted:
+            self.connection.execute(_LOCK, {"customer_ids": sorted(wanted)}).all()
+        self._locked |= wanted
+
+    def customers(self) -> dict[int, str]:
+        rows = self.connection.execute(select(tables.customer.c.customer_id, tables.customer.c.name))
+        return {customer_id: name for customer_id, name in rows}  # noqa: C416 - rows are no pairs to the types
+
+    def counterparties(self, customer_ids: Collection[int]) -> set[int]:
+        """The parties of all contracts of these customers, themselves too."""
+        return set(
+            chain.from_iterable(self.connection.execute(_COUNTERPARTIES, {"customer_ids": list(customer_ids)}))
+        )
+
+    def subaccounts(self, customer_ids: Collection[int]) -> Iterable[tuple[int, str, SubaccountVersion]]:
+        if customer_ids:
+            for row in self.connection.execute(_SUBACCOUNTS, {"customer_ids": sorted(customer_ids)}):
+                customer_id, subaccount_id, *version = row
+                yield customer_id, subaccount_id, SubaccountVersion(*version)
+
+    def contracts(self, contract_ids: Collection[int]) -> Iterable[MarketContract]:
+        if contract_ids:
+            rows = self.connection.execute(_CONTRACTS, {"contract_ids": list(contract_ids)})
+            return map(_contract, rows)
+        return ()
+
+    def contracts_of(self, keys: Collection[Key]) -> Iterable[tuple[Key, MarketContract]]:
+        for row in bulk.select(self.connection, tables.contract, keys):
+            contract = _contract(row)
+            yield (row[0], contract.contract_id), contract
+
+    def versions(self, keys: Collection[Key]) -> Iterable[tuple[Key, dict[int, list[Version]], set[int]]]:
+        self.lock(customer_id for customer_id, _ in keys)
+        versions: dict[Key, dict[int, list[Version]]] = {key: {} for key in keys}
+        current: dict[Key, set[int]] = {key: set() for key in keys}
+        for customer_id, contract_id, month, _, *version in bulk.select(
+            self.connection, tables.mapping_version, keys
+        ):
+            versions[customer_id, contract_id].setdefault(month, []).append(tuple(version))
+        for customer_id, contract_id, month, *_ in bulk.select(self.connection, tables.current_mapping, keys):
+            current[customer_id, contract_id].add(month)
+        return ((key, versions[key], current[key]) for key in keys)
+
+    def store(self, mappings: Iterable[MappingVersions]) -> None:
+        added: list[bulk.Values] = []
+        first: list[bulk.Values] = []
+        further: list[bulk.Values] = []
+        for mapping in mappings:
+            if not mapping.added:
+                continue
+            customer_id, contract_id = mapping.customer_id, mapping.contract_id
+            added += [(customer_id, contract_id, month, place, *version) for month, place, version in mapping.added]
+            last = {
+                month: (customer_id, contract_id, month, begin, end, version, place, subaccount_id)
+                for month, place, (begin, end, version, subaccount_id) in mapping.added
+            }
+            for month, row in last.items():
+                (further if month in mapping.current else first).append(row)
+            self.seen.add(customer_id)
+        bulk.insert(self.connection, tables.mapping_version, added)
+        bulk.insert(self.connection, tables.current_mapping, first)
+        bulk.replace(self.connection, tables.current_mapping, further)
+        self.added += len(added)
+
+    def let_fall(self, customer_id: int, contract_id: int, months: Collection[int]) -> None:
+        """Takes these months out of the current state; their versions stay. Reading 27."""
+        bulk.delete(self.connection, tables.current_mapping, [(customer_id, contract_id, month) for month in months])
+        self.fallen += len(months)
+
+    def needed(self, narrowed: Narrowed, begin: datetime, end: datetime | None) -> tuple[int, datetime] | None:
+        """A contract with a mapping period that begins in that time and needs the subaccount, and where it begins."""
+        statement = _NEEDED
+        if narrowed.subaccount_id != DEFAULT_SUBACCOUNT:  # which all mapping periods need
+            statement = statement.where(tables.current_mapping.c.subaccount_id == narrowed.subaccount_id)
+        values = {"customer_id": narrowed.customer_id, "begin": begin, "end": end or _LATEST}
+        row = self.connection.execute(statement, values).first()
+        return None if row is None else (row[0], row[1])
+
+
+def _contract(row: Iterable[Any]) -> MarketContract:
+    """A row of `contract`, as the table keeps it; the version, which no one asks for, is its begin."""
+    _, contract_id, reference_id, category, location_id, buyer_id, seller_id, begin, end, status = row
+    since = bulk.instant(begin)
+    terms = (contract_id, reference_id, Category(category), location_id, buyer_id, seller_id)
+    return MarketContract(*terms, since, bulk.instant(end), status, version=since)
+
+
+def mapping_version(version: Version) -> MappingVersion:
+    """*version*, as the tables keep it, as the noun that it is."""
+    begin, end, born, subaccount_id = version
+    return MappingVersion(bulk.instant(begin), bulk.instant(end), bulk.instant(born), subaccount_id)
