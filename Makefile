@@ -7,10 +7,11 @@ PYTHON ?=
 ARGS ?=
 
 SOURCES = src tests
+BENCHMARKS = benchmarks
 STAMP = .venv/.installed
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help sandbox test check docs fuzz soak install system lock clean
+.PHONY: help sandbox test check bench docs fuzz soak install system lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -22,10 +23,13 @@ test: system $(STAMP) ## run every test: make test ARGS="tests/rules -x"
 	.venv/bin/python -m pytest $(ARGS)
 
 check: $(STAMP) ## lint, layout, strict types, the arrows between the rooms
-	.venv/bin/ruff check $(SOURCES)
-	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/ruff check $(SOURCES) $(BENCHMARKS)
+	.venv/bin/ruff format --check $(SOURCES) $(BENCHMARKS)
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
+
+bench: $(STAMP) ## how fast each operation is, beside its floor
+	.venv/bin/python benchmarks/bench.py $(ARGS)
 
 docs: $(STAMP) ## write anew the pages that are made from the program
 	.venv/bin/python tests/faults.py

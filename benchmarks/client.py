@@ -42,12 +42,12 @@ def main(contracts: int = 25_000, rounds: int = 5) -> None:
         pairs = [(_alone(download, place), _alone(raw, place)) for _ in range(rounds)]
         ratio = statistics.median(ours[0] / theirs[0] for ours, theirs in pairs)
         ours, theirs = (tuple(map(statistics.median, zip(*side, strict=True))) for side in zip(*pairs, strict=True))
-        print(  # noqa: T201 - what it is for
+        print(
             f"{contracts * 12} versions: client {ours[0]:.2f} s, raw {theirs[0]:.2f} s, {ratio:.2f} times; "
             f"at most {ours[1]:.0f} MB and {theirs[1]:.0f} MB"
         )
         planned, applied, memory = _alone(change, place)
-        print(f"12000 changes: planned in {planned:.2f} s, applied in {applied:.2f} s, at most {memory:.0f} MB")  # noqa: T201 - as above
+        print(f"12000 changes: planned in {planned:.2f} s, applied in {applied:.2f} s, at most {memory:.0f} MB")
 
 
 def download(place: Place) -> tuple[float, ...]:
@@ -57,7 +57,7 @@ def download(place: Place) -> tuple[float, ...]:
         begin = time.perf_counter()
         versions = sum(len(mapping.versions) for mapping in client.mappings())
         seconds = time.perf_counter() - begin
-        assert versions == client.mappings().total  # noqa: S101 - else it has measured something else
+        assert versions == client.mappings().total
     return seconds, _megabytes()
 
 
@@ -70,7 +70,7 @@ def raw(place: Place) -> tuple[float, ...]:
         begin = time.perf_counter()
         for page in range(pages):
             answer = client.get("/contractSubaccountMappings", params={"limit": PAGE, "start": page * PAGE})
-            assert answer.status_code == 200  # noqa: S101 - as above
+            assert answer.status_code == 200
             answer.content  # noqa: B018 - decompressed, as the client does
         return time.perf_counter() - begin, _megabytes()
 
@@ -84,7 +84,7 @@ def change(place: Place) -> tuple[float, ...]:
         planned = time.perf_counter()
         receipt = client.apply(plan)
         applied = time.perf_counter()
-    assert len(receipt.changes) == 12_000  # noqa: S101 - as above
+    assert len(receipt.changes) == 12_000
     return planned - begin, applied - planned, _megabytes()
 
 
@@ -123,11 +123,11 @@ def _sandbox(folder: Path, contracts: int) -> Iterator[str]:
     environment = os.environ | {"XDG_CONFIG_HOME": str(folder / "config")}
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen(  # noqa: S603 - our own command
+        subprocess.Popen(
             [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         ) as process,
     ):
-        assert process.stdout is not None  # noqa: S101 - for the types
+        assert process.stdout is not None
         try:
             yield process.stdout.readline().removeprefix("ready: ").strip()
         finally:

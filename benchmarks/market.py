@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from ibt.rules.model import Month
+from ibt.rules.model import MappingPeriod, Month
 from ibt.rules.periods import month_begin, month_end
 from ibt.sandbox import pki
 from ibt.store import Database
 
 SUBACCOUNTS = 50
+_LONG_AGO = 946_702_800
 FIRST_MONTH = Month("2015-01")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,21 +66,27 @@ def _statements(market: Market) -> list[str]:
     of_month = f"(with month (month, period_begin, period_end) as (values {months}) select * from month) as m"
     mapped = f"select n, {contract_id}, month, 1, period_begin, period_end, {begin}, 'Default'"
     version = 'customer_id, contract_id, month, sequence, "begin", "end", version, subaccount_id'
-    categories = "case k % 4 when 0 then 'ENERGY DAY AHEAD' when 1 then 'ENERGY REAL TIME' " \
+    categories = (
+        "case k % 4 when 0 then 'ENERGY DAY AHEAD' when 1 then 'ENERGY REAL TIME' "
         "when 2 then 'LOAD REAL TIME' else 'FCM LOAD OBLIGATION' end"
+    )
+    subaccount = 'customer_id, subaccount_id, "begin", "end", subaccount_name, subaccount_status'
+    contract = (
+        "customer_id, contract_id, reference_id, category, location_id, buyer_id, seller_id, contract_begin, "
+        "contract_end, status"
+    )
+    shown = f"'REF-' || k, {categories}, 4000 + k % 9, {buyer}, {seller}, {begin}, {end}, 'Conf'"
+    each_subaccount = f"{customers}, {_numbers('k', SUBACCOUNTS)}"
+    default = f"select n, 'Default', {_LONG_AGO}, null, 'Default', 'Active' from {customers}"
+    others = f"select n, 'S' || (100 + k), {_LONG_AGO}, null, 'Subaccount ' || k, 'Active' from {each_subaccount}"
     return [
         f"insert into customer (customer_id, name) select n, 'Customer ' || n from {customers}",
-        f"insert into customer_state (customer_id, revision) select n, '{'0' * 24}' || (10000000 + n) from {customers}",
+        f"insert into customer_state (customer_id, revision) select n, 'state' || (10000000 + n) from {customers}",
         f"insert into users (user_name) select 'user' || n from {customers}",
         f"insert into grants (user_name, customer_id, role) select 'user' || n, n, 'IBT' from {customers}",
-        'insert into subaccount_version (customer_id, subaccount_id, "begin", "end", subaccount_name, subaccount_status) '
-        f"select n, 'Default', 946702800, null, 'Default', 'Active' from {customers}",
-        'insert into subaccount_version (customer_id, subaccount_id, "begin", "end", subaccount_name, subaccount_status) '
-        f"select n, 'S' || (100 + k), 946702800, null, 'Subaccount ' || k, 'Active' "
-        f"from {customers}, {_numbers('k', SUBACCOUNTS)}",
-        "insert into contract (customer_id, contract_id, reference_id, category, location_id, buyer_id, seller_id, "
-        f"contract_begin, contract_end, status) select n, {contract_id}, 'REF-' || k, {categories}, 4000 + k % 9, "
-        f"{buyer}, {seller}, {begin}, {end}, 'Conf' from {contracts}",
+        f"insert into subaccount_version ({subaccount}) {default}",
+        f"insert into subaccount_version ({subaccount}) {others}",
+        f"insert into contract ({contract}) select n, {contract_id}, {shown} from {contracts}",
         f"insert into mapping_version ({version}) {mapped} from {contracts}, {of_month}",
         f"insert into current_mapping ({version}) {mapped} from {contracts}, {of_month}",
     ]
@@ -89,19 +94,31 @@ def _statements(market: Market) -> list[str]:
 
 def _numbers(name: str, last: int) -> str:
     """A table of the whole numbers 1 to *last*, as both databases have it."""
-    return (
-        f"(with recursive counted ({name}) as (select 1 union all select {name} + 1 from counted where {name} < {last}) "
-        f"select {name} from counted) as of_{name}"
-    )
+    counted = f"select 1 union all select {name} + 1 from counted where {name} < {last}"
+    return f"(with recursive counted ({name}) as ({counted}) select {name} from counted) as of_{name}"
 
 
-def _months(market: Market) -> list[tuple[int, int, int]]:
+def periods(market: Market) -> list[MappingPeriod]:
+    """The mapping periods of each contract of *market*."""
     found = []
     month = FIRST_MONTH
     for _ in range(market.months):
-        found.append((month.year * 100 + month.month, _seconds(month_begin(month)), _seconds(month_end(month))))
+        found.append(MappingPeriod(month, month_begin(month), month_end(month)))
         month = month.next
     return found
+
+
+def contract_ids(market: Market, customer_id: int) -> list[int]:
+    """The contracts of a customer of *market*."""
+    first = 1 + (customer_id - 1) // 2 * market.contracts
+    return list(range(first, first + market.contracts))
+
+
+def _months(market: Market) -> list[tuple[int, int, int]]:
+    return [
+        (period.month.year * 100 + period.month.month, _seconds(period.begin), _seconds(period.end))
+        for period in periods(market)
+    ]
 
 
 def _period(market: Market) -> tuple[int, int]:

@@ -31,9 +31,7 @@ def main(connections: int = 1000, requests: int = 3000) -> None:
             with crowd(service, connections, sent):
                 beside = honest(service, requests)
                 more = (service.memory() - memory) / 1e6
-        print(  # noqa: T201 - what it is for
-            f"{way}: alone {alone}; beside {beside}; p99 {beside.p99 / alone.p99:.2f} times; {more:.0f} MB more"
-        )
+        print(f"{way}: alone {alone}; beside {beside}; p99 {beside.p99 / alone.p99:.2f} times; {more:.0f} MB more")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ibt.service import server
+from ibt.service.metrics import Metrics
 
 
 class Static:
     """Answers every request with the same bytes, and knows nothing else."""
 
     def __init__(self, *_: Any) -> None:
+        self.metrics = Metrics()
         status, length = int(sys.argv[2]), int(sys.argv[3])
         headers = [(b"content-type", b"application/xml"), (b"content-length", str(length).encode())]
         self.start = {"type": "http.response.start", "status": status, "headers": headers if status == 200 else []}
@@ -35,4 +37,4 @@ if __name__ == "__main__":
     server.Application = Static  # type: ignore[misc,assignment]  # the floor stands where the service would
     listener = server.listen("127.0.0.1", 0)
     settings = server.Settings("sqlite:////dev/null", folder / "server.pem", folder / "ca.pem")
-    server.serve(listener, settings, lambda: print(f"ready {listener.getsockname()[1]}", flush=True))  # noqa: T201
+    server.serve(listener, settings, lambda: print(f"ready {listener.getsockname()[1]}", flush=True))
