@@ -17,7 +17,7 @@ from test_export import post, state
 
 from ibt.cli import main
 from ibt.rules.faults import Faults
-from ibt.store import Database, loading
+from ibt.store import Database, Unusable, loading
 from ibt.store import backup as keeping
 from ibt.store.backup import NotMade, backup
 
@@ -100,6 +100,14 @@ def test_what_has_not_reached_the_file_of_the_database_yet_is_in_the_copy(market
         backup(market, tmp_path / "copy.db")
     with closing(opened(tmp_path / "copy.db")) as copy:
         assert state(copy) == state(market)
+
+
+def test_tables_that_this_program_cannot_run_on_are_copied_too(market: Database, tmp_path: Path) -> None:
+    with market.updating() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    backup(market, tmp_path / "copy.db")
+    with closing(opened(tmp_path / "copy.db")) as copy, pytest.raises(Unusable, match="run ibt db upgrade"):
+        copy.check()
 
 
 @pytest.mark.usefixtures("small_steps")
