@@ -379,6 +379,7 @@ def test_the_service_answers_as_it_says(
 
     @settings(
         max_examples=40,
+        derandomize=True,  # the same requests each time: at least one of them must be a right one
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
