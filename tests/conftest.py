@@ -7,12 +7,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import postgresql as the_tests_own
 from ibt.store import Database
+from partitions import partitioned
+from statements import WHOLE_MARKET, executed, faults
 
 sys.path.append(str(Path(__file__).parent / "store"))  # where markets.py lies, for the tests of the other rooms
 
@@ -29,18 +32,40 @@ def postgresql() -> Iterator[the_tests_own.Server]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test runs for each kind of database; those of the store on tables that are partitioned by customer too."""
+    if "new_database" in metafunc.fixturenames:
+        of_the_store = metafunc.definition.path.parent.name == "store"
+        kinds = ["sqlite", "postgresql", *(["partitioned"] if of_the_store else [])]
+        metafunc.parametrize("new_database", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
-    """Gives the URL of an empty database for as long as a block runs; the test runs for each kind of database."""
-    if request.param == "postgresql":
-        server: the_tests_own.Server = request.getfixturevalue("postgresql")
-        return server.database
+    """Gives the URL of an empty database of a kind for as long as a block runs."""
+    if request.param == "sqlite":
 
-    @contextmanager
-    def sqlite() -> Iterator[str]:
-        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'ibt.db'}"
+        @contextmanager
+        def sqlite() -> Iterator[str]:
+            yield f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'ibt.db'}"
 
-    return sqlite
+        return sqlite
+    server: the_tests_own.Server = request.getfixturevalue("postgresql")
+    return server.database if request.param == "postgresql" else partial(partitioned, server)
+
+
+@pytest.fixture(autouse=True)
+def statements_name_their_customer() -> Iterator[None]:
+    """Fails a test in which the store executes a statement on customers' data without their customer_id."""
+    seen = executed()
+    seen.clear()
+    yield
+    found = {
+        f"{module}: {fault}"
+        for module, statement in set(seen)
+        for fault in faults(statement, whole_market=module in WHOLE_MARKET)
+    }
+    assert not found, "\n".join(sorted(found))
 
 
 @pytest.fixture

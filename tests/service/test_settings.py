@@ -27,6 +27,8 @@ VALUES: Mapping[str, tuple[object, str, str]] = {
     "database": ("postgresql:///one", "postgresql:///two", "sqlite:///three.db"),
     "workers": (11, "12", "13"),
     "remember": (11, "12", "13"),
+    "operator_host": ("192.0.2.1", "192.0.2.2", "192.0.2.3"),
+    "operator_port": (1, "2", "3"),
     "limit_drain_seconds": (0.25, "0.5", "7"),
     **{
         f"limit_{limit.name}": (21, "22", "23")

@@ -1,7 +1,7 @@
 """
 The whole service on tables that are partitioned by customer, as on several machines: it answers as on others.
 
-The store's own tests run on them too, by the `new_database` of this folder.
+The store's own tests run on them too: they are the third kind of database in `tests/conftest.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from partitions import PARTITIONS, partitioned
 from sqlalchemy import text
-from statements import OF_CUSTOMERS
 
 from ibt.store import Database
+from partitions import PARTITIONS, partitioned
 from postgresql import Server
+from statements import OF_CUSTOMERS
 
 sys.path.append(str(Path(__file__).parents[1] / "model"))
 

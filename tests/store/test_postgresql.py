@@ -307,10 +307,10 @@ class Swallowing:
                         assert isinstance(each.fileobj, socket.socket)
                         each.fileobj.close()
                     return
+                assert isinstance(key.fileobj, socket.socket)
                 if key.fileobj is self._listener:
                     self._connect()
-                else:
-                    assert isinstance(key.fileobj, socket.socket)
+                elif key.fileobj.fileno() >= 0:  # else it was closed with its other end, a moment ago
                     self._hand_on(key.fileobj, key.data)
 
     def _connect(self) -> None:

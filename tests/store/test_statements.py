@@ -1,19 +1,20 @@
 """
-The lint that judges the store's statements in all tests of this folder, and what is to be spread by it.
+The lint that judges the store's statements in all tests, and what is to be spread by it.
 
-`conftest.py` applies it: a test fails in which the store executes a statement that has a fault.
+`tests/conftest.py` applies it: a test fails in which the store executes a statement that has a fault.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect
-from statements import EVERYWHERE, OF_CUSTOMERS, faults
 
 from ibt.store import Database, tables
+from statements import EVERYWHERE, OF_CUSTOMERS, faults
 
 DISTRIBUTE = (Path(__file__).parents[2] / "deploy" / "distribute.sql").read_text()
 
@@ -82,7 +83,7 @@ def test_every_key_of_customers_data_begins_with_customer_id(database: Database)
     with database.reading() as connection:
         inspector = inspect(connection)
         for table in OF_CUSTOMERS:
-            keys = [inspector.get_pk_constraint(table)["constrained_columns"]]
+            keys: list[Sequence[str | None]] = [inspector.get_pk_constraint(table)["constrained_columns"]]
             keys += [index["column_names"] for index in inspector.get_indexes(table)]
             assert {key[0] for key in keys} == {"customer_id"}, table
             assert inspector.get_foreign_keys(table) == []

@@ -148,11 +148,14 @@ def server_certificate_end(folder: Path) -> float | None:
     return _together(folder).get_sample_value(SERVER_CERTIFICATE_END)
 
 
-def forget(folder: Path, process: int) -> None:
-    """Takes away what was true only while this process lived: its connections, its memory. Its counts stay."""
+def forget(folder: Path, process: int, was_ready: bool) -> None:
+    """Takes away what was true only while this process lived: its connections, its memory. What it counted stays."""
     from prometheus_client import multiprocess  # noqa: PLC0415 - see above
 
     multiprocess.mark_process_dead(process, folder)  # type: ignore[no-untyped-call]  # it has no types
+    if not was_ready:  # it may be tried a thousand times, and counted nothing
+        for file in folder.glob(f"*_{process}.db"):
+            file.unlink()
 
 
 def _together(folder: Path) -> CollectorRegistry:

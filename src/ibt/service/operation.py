@@ -6,20 +6,25 @@ A setting for itself is judged in `ibt.service.settings`; here is what the certi
 
 from __future__ import annotations
 
+import select
+import shutil
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ibt.service import server
+from ibt.service import metrics, seeing, server
 from ibt.service.app import API
+from ibt.service.log import configure
 from ibt.service.settings import Effective, limits, masked
-from ibt.service.workers import StartFailed
+from ibt.service.workers import StartFailed, Work, supervise
 from ibt.store import Database, Unusable
 
 
@@ -37,56 +42,75 @@ def run(found: Mapping[str, Effective], announce: Callable[[str], None]) -> list
     wrong = faults(found)
     if wrong:
         return wrong
-    with ExitStack() as held:
-        try:
-            listener = held.enter_context(closing(_listen(found["host"].value, found["port"].value)))
-            operator = _operator_listener(found)
-        except _NotListening as not_listening:
-            return [f"{not_listening}."]
-        if operator:
-            held.enter_context(closing(operator))
-        folder = held.enter_context(metrics.shared())
-        return _supervise(found, listener, operator, folder, announce)
-
-
-def _supervise(
-    found: Mapping[str, Effective],
-    listener: socket.socket,
-    operator: socket.socket | None,
-    folder: Path,
-    announce: Callable[[str], None],
-) -> list[str]:
-    """Runs the workers and, where there is a listener for it, what the operator sees; each has its own listener."""
-    configure()
     settings = _settings(found)
-
-    def serve(started: Callable[[], None], lifeline: int) -> None:
-        if operator:
-            operator.close()
-        server.work(listener, settings, started, lifeline)
-
-    def see(started: Callable[[], None], lifeline: int) -> None:
-        listener.close()
-        assert operator
-        seeing.work(operator, folder, lambda: _unready(found, folder), started, lifeline)
-
-    def end() -> None:
-        for each in (listener, operator):
-            if each:
-                each.close()
-
-    host, port = found["host"].value, listener.getsockname()[1]
-    url = f"https://{f'[{host}]' if ':' in host else host}:{port}{API}"
+    configure()
     try:
-        supervise(
-            [serve] * settings.workers + ([see] if operator else []),
-            lambda: announce(f"ready: {url}"),
-            ending=end,
-            ended=lambda process: metrics.forget(folder, process),
-        )
-    except StartFailed as failed:
+        with ExitStack() as listeners, metrics.shared() as folder:
+            listener = listeners.enter_context(_listen(found["host"].value, found["port"].value))
+            works: list[Work] = [partial(server.work, listener, settings)] * settings.workers
+            if found["operator_port"].value:
+                operator = listeners.enter_context(
+                    _listen(found["operator_host"].value, found["operator_port"].value)
+                )
+                see = partial(seeing.work, operator, folder, partial(_unready, found, folder))
+                works = [*(_without(operator, work) for work in works), _without(listener, see)]
+            url = _url(found["host"].value, listener)
+            supervise(
+                [_removing(folder, work) for work in works],
+                lambda: announce(f"ready: {url}"),
+                ending=listeners.close,
+                ended=partial(metrics.forget, folder),
+            )
+    except (_NotListening, StartFailed) as failed:
         return [f"{failed}."]
     return []
+
+
+class _NotListening(Exception):
+    """Why there is no listener: a sentence without its full stop."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return server.listen(host, port)
+    except OSError as error:
+        raise _NotListening(f"It is not possible to listen on {host}, port {port}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise _NotListening(
+            f"It is not possible to listen on {host}, port {port}: that is no name of a host"
+        ) from error
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    return f"https://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}{API}"
+
+
+def _without(other: socket.socket, work: Work) -> Work:
+    """*work*, whose process lets go of what another listens on: its clients shall not wait for this one to end."""
+
+    def alone(started: Callable[[], None], lifeline: int) -> None:
+        other.close()
+        work(started, lifeline)
+
+    return alone
+
+
+def _removing(folder: Path, work: Work) -> Work:
+    """*work*, whose process removes *folder* at its end if its watcher is gone: nobody else is left to do it."""
+
+    def tidy(started: Callable[[], None], lifeline: int) -> None:
+        try:
+            work(started, lifeline)
+        finally:
+            if select.select([lifeline], [], [], 0)[0]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    return tidy
+
+
+def _unready(found: Mapping[str, Effective], folder: Path) -> list[str]:
+    """Why the service, whose workers count in *folder*, is not ready: one sentence for each reason."""
+    return [*(faults(found) or seeing.unwritable(found["database"].value)), *seeing.unserved(folder)]
 
 
 def _settings(found: Mapping[str, Effective]) -> server.Settings:

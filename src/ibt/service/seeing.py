@@ -45,6 +45,8 @@ _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[^ ?]*)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
 _TEXT_TYPE = "text/plain; charset=utf-8"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_UNFORESEEN = "Something unforeseen went wrong: the log says what."
+
 #: An update of nothing, which only a database that takes updates does.
 _NO_UPDATE = sa.update(customer_state).where(sa.false()).values(revision=customer_state.c.revision)
 
@@ -137,10 +139,17 @@ class Listener:
         if path == "/livez":
             return Reply(HTTPStatus.OK, b"ok\n")
         if path == "/metrics":
-            return Reply(HTTPStatus.OK, metrics.text(self._folder), _METRICS_TYPE)
+            return self._metrics()
         wrong = await self._wrong()
         lines = "".join(f"{line}\n" for line in wrong or ["ok"])
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK, lines.encode())
+
+    def _metrics(self) -> Reply:
+        try:
+            return Reply(HTTPStatus.OK, metrics.text(self._folder), _METRICS_TYPE)
+        except Exception:  # a worker that has just begun may have a file with nothing in it yet
+            log.exception("unforeseen")
+            return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{_UNFORESEEN}\n".encode())
 
     async def _wrong(self) -> list[str]:
         if self._looking is None or self._looking.done():
@@ -155,7 +164,7 @@ class Listener:
             return self._unready()
         except Exception:
             log.exception("unforeseen")
-            return ["Something unforeseen went wrong: the log says what."]
+            return [_UNFORESEEN]
 
 
 def unwritable(url: str) -> Iterator[str]:

@@ -12,14 +12,16 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ibt.service.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Work = Callable[[Callable[[], None], int], None]
+#: What a process does; it gets what it calls when it is ready, and the lifeline.
+Work = Callable[[Callable[[], None], int], None]
 
 _ENDING = {signal.SIGTERM, signal.SIGINT}
 _WATCHED = {signal.SIGCHLD, signal.SIGHUP, *_ENDING}
@@ -42,14 +44,14 @@ def supervise(
     works: Sequence[Work],
     ready: Callable[[], None],
     ending: Callable[[], None] = lambda: None,
-    ended: Callable[[int], None] = lambda process: None,
+    ended: Callable[[int, bool], None] = lambda process, was_ready: None,
 ) -> None:
     """
     Runs each of *works* in a process until SIGTERM or SIGINT; calls *ready* once when all of them are.
 
     A work gets what it calls when it is ready, and the lifeline. *ending* is called before the workers are told to
-    end, to let go of what they share; *ended* with each worker that ended before that. Raises StartFailed where a
-    worker never is ready.
+    end, to let go of what they share; *ended* with each worker that ended before that, and whether it was ready.
+    Raises StartFailed where a worker never is ready.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     lifeline, held = os.pipe()
@@ -60,7 +62,7 @@ def supervise(
         if is_ready:
             workers[process] = _Worker(work, time.monotonic())
         else:
-            ended(process)
+            ended(process, False)
         return is_ready
 
     try:
@@ -75,7 +77,7 @@ def supervise(
             for process, status in _ended(workers):
                 log.error("worker died", process=process, status=os.waitstatus_to_exitcode(status))
                 work, began = workers.pop(process)
-                ended(process)
+                ended(process, True)
                 if time.monotonic() - began < _TOO_SOON_SECONDS:
                     time.sleep(_PAUSE_SECONDS)
                 while not start(work) and not signal.sigpending() & _ENDING:

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer, nullable=False),
         sa.Column("subaccount_id", _TEXT, nullable=False),
         sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 70},
     )
     op.create_index("current_mapping_by_period", "current_mapping", ["customer_id", "begin", "end"])
     op.create_table(

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, event, make_url
-from statements import OF_CUSTOMERS
 
 from postgresql import Server
+from statements import OF_CUSTOMERS
 
 PARTITIONS = 4
 
-_CREATE = re.compile(rf"\s*CREATE TABLE ({'|'.join(OF_CUSTOMERS)}) \(.*\)\s*", re.DOTALL)
+#: What makes a table: its name, its columns, and how it is stored, which only partitions can be told.
+_CREATE = re.compile(rf"\s*CREATE TABLE ({'|'.join(OF_CUSTOMERS)}) (\(.*?\))\s*(WITH \([^)]*\))?\s*", re.DOTALL)
 _names: set[str] = set()
 
 
@@ -38,11 +39,11 @@ def partition(
     """Has a table made in partitions."""
     made = _CREATE.fullmatch(statement) if connection.engine.url.database in _names else None
     if made:
-        table = made[1]
+        table, columns, stored = made.groups(default="")
         parts = (
             f"CREATE TABLE {table}_{number} PARTITION OF {table} "
-            f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})"
+            f"FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number}) {stored}"
             for number in range(PARTITIONS)
         )
-        statement = "; ".join([f"{statement} PARTITION BY HASH (customer_id)", *parts])
+        statement = "; ".join([f"CREATE TABLE {table} {columns} PARTITION BY HASH (customer_id)", *parts])
     return statement, parameters
