@@ -11,7 +11,7 @@ BENCHMARKS = benchmarks
 STAMP = .venv/.installed
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help sandbox test check bench docs fuzz soak install system lock clean
+.PHONY: help sandbox test check bench docs fuzz soak crash install system lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ fuzz: $(STAMP) ## ask a million mutated requests, going on where the last run en
 
 soak: system $(STAMP) ## ask 50,000 requests of every kind, and watch memory and open files
 	IBT_SOAK=50000 .venv/bin/python -m pytest tests/hostile/test_soak.py $(ARGS)
+
+crash: system $(STAMP) ## kill workers, the service and PostgreSQL in a stream of updates, a hundred times
+	IBT_CRASHES=$(or $(CRASHES),100) .venv/bin/python -m pytest -s tests/test_crash.py $(ARGS)
 
 install: $(STAMP) ## make .venv, with ibt and all that tests and tools need
 

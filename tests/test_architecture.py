@@ -44,6 +44,7 @@ LIBRARIES = {
     "uvicorn": {"service/server.py"},
     "httptools": {"service/server.py"},
     "uvloop": {"service/server.py"},
+    "prometheus_client": {"service/metrics.py"},
     "lxml": {"messages", "conformance"},
     "alembic": {"store"},
     "typer": {"cli"},

@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -195,11 +196,16 @@ def on_a_terminal(
         os.close(there)
         try:
             shown = b""
+            has_typed = not typed
             for piece in _pieces(here):
                 shown += piece
-                if typed and asked.encode() in shown:
+                if not asked or asked.encode() not in shown:
+                    continue
+                # Python notices an interrupt that comes just before it begins to read with the next key only: as a
+                # person would, Ctrl-C is typed again where nothing happens.
+                if not has_typed or (typed == "\x03" and not piece):
                     os.write(here, typed.encode())
-                    typed = ""
+                    has_typed = True
         finally:
             os.close(here)  # ends what would wait for more
         status = process.wait(PATIENCE)
@@ -207,7 +213,12 @@ def on_a_terminal(
 
 
 def _pieces(terminal: int) -> Iterator[bytes]:
-    while select.select([terminal], [], [], PATIENCE)[0]:
+    """What the terminal shows, piece by piece; an empty one for each second in which it shows nothing."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if not select.select([terminal], [], [], 1)[0]:
+            yield b""
+            continue
         try:
             piece = os.read(terminal, 65536)
         except OSError:  # nobody is left who writes there

@@ -363,7 +363,6 @@ def test_while_the_service_ends_nobody_waits_for_it(own_place: Place) -> None:
         service.process.terminate()
         await_refused(service)
         assert service.process.poll() is None
-        slow.tls.close()
 
 
 def await_refused(service: Service) -> None:

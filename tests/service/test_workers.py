@@ -104,6 +104,17 @@ def test_the_watcher_ends_with_status_0_when_all_its_workers_have(how: signal.Si
         assert watched.end() == (set(workers), 0)
 
 
+def test_a_watcher_that_is_told_twice_to_end_ends_as_if_it_were_told_once() -> None:
+    with watcher() as watched:
+        first, second = watched.started().workers
+        os.kill(first, signal.SIGSTOP)
+        watched.process.terminate()
+        assert watched.line() == ["ended", str(second)]
+        watched.process.terminate()
+        os.kill(first, signal.SIGCONT)
+        assert watched.end() == ({first}, 0)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV], ids=lambda how: how.name)
 def test_a_worker_that_dies_is_replaced(how: signal.Signals) -> None:
     with watcher() as watched:

@@ -306,20 +306,18 @@ _SCHEMA_REVISION = hashlib.sha256(messages.SCHEMA).hexdigest()[:32]
 
 def _unless_known(asked: Asked, body: Callable[[], bytes], revision: str) -> Reply:
     """The answer with *body*; or 304, for which no body is made, where the client has it. Reading 57."""
+    return _not_modified(asked, revision) or asked.answer(body(), revision)
+
+
+def _not_modified(asked: Asked, revision: str) -> Reply | None:
+    """304, where the client has what it asks for. Reading 57."""
     known = asked.request.fields(b"if-none-match")
     etag = asked.etag(revision)
     # Whether the body would be long enough to be compressed is not known before it is made: either tag serves.
     for tag in (etag, _gzip_tag(etag)) if asked.gzip_wanted() else (etag,):
         if negotiation.none_match(known, tag):
             return Reply(304, headers=asked.headers(tag))
-    return asked.answer(body(), revision)
-
-
-def _unless_tagged(asked: Asked, reply: Reply) -> Reply:
-    """*reply*, which was made before; or 304 where the client has it. Reading 57."""
-    tag = dict(reply.headers)["etag"]
-    known = negotiation.none_match(asked.request.fields(b"if-none-match"), tag)
-    return Reply(304, headers=asked.headers(tag)) if known else reply
+    return None
 
 
 def _refuse_unknown_parameters(asked: Asked) -> None:
@@ -476,7 +474,7 @@ class Application:
             question = asked.question
             reply = self._remembered.answers.recall(question)
             if reply is not None:
-                return _unless_tagged(asked, reply)
+                return _not_modified(asked, asked.caller.revision) or reply
             reply = _compressed(asked, asked.route.read(connection, asked))
             if reply.status == 200 and asked.route.of_customer:
                 self._remembered.answers.keep(question, reply, len(reply.body) + _COST_OF_AN_ANSWER)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ibt.service import metrics, seeing, server
 from ibt.service.app import API
-from ibt.service.log import configure
+from ibt.service.log import configure, log
 from ibt.service.settings import Effective, limits, masked
 from ibt.service.workers import StartFailed, Work, supervise
 from ibt.store import Database, Unusable
@@ -48,10 +48,9 @@ def run(found: Mapping[str, Effective], announce: Callable[[str], None]) -> list
         with ExitStack() as listeners, metrics.shared() as folder:
             listener = listeners.enter_context(_listen(found["host"].value, found["port"].value))
             works: list[Work] = [partial(server.work, listener, settings)] * settings.workers
-            if found["operator_port"].value:
-                operator = listeners.enter_context(
-                    _listen(found["operator_host"].value, found["operator_port"].value)
-                )
+            operator = _operators_listener(found)
+            if operator is not None:
+                listeners.enter_context(operator)
                 see = partial(seeing.work, operator, folder, partial(_unready, found, folder))
                 works = [*(_without(operator, work) for work in works), _without(listener, see)]
             url = _url(found["host"].value, listener)
@@ -79,6 +78,20 @@ def _listen(host: str, port: int) -> socket.socket:
         raise _NotListening(
             f"It is not possible to listen on {host}, port {port}: that is no name of a host"
         ) from error
+
+
+def _operators_listener(found: Mapping[str, Effective]) -> socket.socket | None:
+    """Where health and metrics are told; nowhere, which the log says, where only the default port is in use."""
+    host, port = found["operator_host"].value, found["operator_port"]
+    if not port.value:
+        return None
+    try:
+        return _listen(host, port.value)
+    except _NotListening as failed:
+        if port.source != "default":
+            raise
+        log.warning("health and metrics are told nowhere", why=str(failed))
+        return None
 
 
 def _url(host: str, listener: socket.socket) -> str:

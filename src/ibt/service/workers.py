@@ -90,6 +90,8 @@ def supervise(
             os.waitpid(process, 0)
         os.close(lifeline)
         os.close(held)
+        while signal.sigpending() & _ENDING:  # it ends already: told so again, it would drop what is left to do
+            signal.sigwait(_ENDING)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
 
 
