@@ -52,8 +52,11 @@ _VERSION_FIELDS = 4
 #: The body is read in pieces of so many bytes.
 _PIECE = 128 * 1024
 
+#: So many mappings are validated at once: what a fault costs grows with its siblings.
+_GROUP = 500
+
 #: After a wrong element or attribute, so much more is read, not the whole of a message that is none.
-_MORE = 512 * 1024
+_MORE = 128 * 1024
 
 #: A message has less than one `=` (attributes) and one `&` (references) for each `<`; and so many are free.
 _SPARE = 10_000
@@ -381,7 +384,11 @@ class _Reading:
         """Judges what the parser has left behind: whole mappings, or the versions of a very long one."""
         *whole, last = root
         if whole:
-            self.judge(self.group(root, whole), whole)
+            for first in range(0, len(whole), _GROUP):
+                if first and self.wrong_structure:
+                    self.refuse_unread(end)
+                group = whole[first : first + _GROUP]
+                self.judge(self.group(root, group), group)
             return
         children = list(last)
         for child in (*children[:_FIELDS], *children[_FIELDS:][-1:]):
