@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -191,7 +192,7 @@ def on_a_terminal(
         cwd=folder,
         env=environment,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call; so Ctrl-C comes through
+        preexec_fn=_take_the_terminal,  # noqa: PLW1509 - two calls; so Ctrl-C comes through
     ) as process:
         os.close(there)
         try:
@@ -210,6 +211,11 @@ def on_a_terminal(
             os.close(here)  # ends what would wait for more
         status = process.wait(PATIENCE)
     return Ran(status, _CONTROLS.sub("", shown.decode()).replace("\r\n", "\n"), "")
+
+
+def _take_the_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that runs the tests in the background ignores it
 
 
 def _pieces(terminal: int) -> Iterator[bytes]:

@@ -33,8 +33,9 @@ _MOST_MEMORY = 50 * MEBIBYTE
 #: As many updates as there may be threads for them come at once, so that each has its connection to the database.
 _THREADS = 16
 
-#: What a thread's first steps open, by the C library's own doing and whatever it is asked.
-_OF_THE_SYSTEM = re.compile(r"/proc/sys/vm/overcommit_memory$|/sys/devices/system/cpu/")
+#: What a thread's first steps open, by the C library's own doing and whatever it is asked; and where the service
+#: looks for its own memory, for the metrics.
+_OF_THE_SYSTEM = re.compile(r"/proc/sys/vm/overcommit_memory$|/sys/devices/system/cpu/|/proc/self/statm$")
 
 
 class Client:
