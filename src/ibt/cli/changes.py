@@ -220,7 +220,7 @@ def _waiting(text: str) -> Iterator[None]:
     """Shows on a terminal that something is under way."""
     status: AbstractContextManager[object] = nullcontext()
     if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - it is for terminals alone
+        from rich.console import Console
 
         status = Console(stderr=True).status(text)
     with status:

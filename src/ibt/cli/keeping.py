@@ -36,9 +36,9 @@ def backup(
     docs/operate.md.
     """
     # Imported here: they bring the database's libraries.
-    from ibt.cli.serve import database_url  # noqa: PLC0415
-    from ibt.store import Database, Unusable  # noqa: PLC0415
-    from ibt.store import backup as keeping  # noqa: PLC0415
+    from ibt.cli.serve import database_url
+    from ibt.store import Database, Unusable
+    from ibt.store import backup as keeping
 
     try:
         with closing(Database(database_url(config, database))) as store:

@@ -94,9 +94,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - the parameters are the command's option
     requests to paste. Ctrl-C ends it.
     """
     # Imported here: they bring the database, cryptography and the server.
-    from platformdirs import user_data_path  # noqa: PLC0415
+    from platformdirs import user_data_path
 
-    from ibt.sandbox import Options, Unusable, serve_sandbox  # noqa: PLC0415
+    from ibt.sandbox import Options, Unusable, serve_sandbox
 
     place = (folder or user_data_path("ibt") / "sandbox").resolve()
     options = Options(place, data, host, port, database, now, workers, fresh)
@@ -130,9 +130,9 @@ def load(
     All or nothing: each fault is told with its file and line, and then nothing is changed.
     """
     # Imported here: they bring the database's libraries.
-    from ibt.rules.faults import Faults  # noqa: PLC0415
-    from ibt.store import loading  # noqa: PLC0415
-    from ibt.store.folder import FILES  # noqa: PLC0415
+    from ibt.rules.faults import Faults
+    from ibt.store import loading
+    from ibt.store.folder import FILES
 
     now = datetime.now(UTC).replace(microsecond=0)
     faults = Faults()
@@ -159,7 +159,7 @@ def export(
     They are of one moment. Loaded into an empty database they give the same answers to every request, with the
     history of every mapping.
     """
-    from ibt.store import export as exporting  # noqa: PLC0415 - it brings the database's libraries
+    from ibt.store import export as exporting
 
     with _told("Nothing was written"), _opened(database) as store, _progress("Writing", None, "lines") as advance:
         try:
@@ -174,8 +174,8 @@ def export(
 @contextmanager
 def _opened(url: str | None) -> Iterator[Database]:
     """The database at *url* or IBT_DATABASE, which may take its time; its schema must be one that we know."""
-    from ibt.cli.serve import database_url  # noqa: PLC0415 - they bring the database's libraries
-    from ibt.store import Database  # noqa: PLC0415
+    from ibt.cli.serve import database_url
+    from ibt.store import Database
 
     with closing(Database(database_url(None, url), patience=math.inf)) as database:
         database.check()
@@ -185,7 +185,7 @@ def _opened(url: str | None) -> Iterator[Database]:
 @contextmanager
 def _told(what: str) -> Iterator[None]:
     """Tells what a block fails with, after *what* came of it; ends with status 2, or 1 if it may be tried again."""
-    from ibt.store import Unavailable, Unusable  # noqa: PLC0415 - it brings the database's libraries
+    from ibt.store import Unavailable, Unusable
 
     try:
         yield
@@ -211,8 +211,8 @@ def _progress(doing: str, total: int | None, unit: str) -> Iterator[Callable[[in
         yield lambda _: None
         return
     # Imported here, as it is for terminals alone.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     parts = (doing, BarColumn(), TextColumn(f"{{task.completed:,.0f}} {unit}"), TimeElapsedColumn())
     with Progress(*parts, console=Console(stderr=True), transient=True) as progress:

@@ -60,7 +60,7 @@ class Asked:
 
 def profile_names(incomplete: str) -> list[str]:
     """The profiles whose names begin so, for the shell's completion."""
-    from ibt.client.profiles import NoProfile, profiles_file, read_profiles  # noqa: PLC0415 - see the module's text
+    from ibt.client.profiles import NoProfile, profiles_file, read_profiles
 
     try:
         return [name for name in read_profiles(profiles_file()) if name.startswith(incomplete)]
@@ -186,7 +186,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:  # Any: each as its option has it
-        from ibt.cli.failures import failures_told  # noqa: PLC0415 - see the module's text
+        from ibt.cli.failures import failures_told
 
         with failures_told():
             command(**given)

@@ -79,7 +79,7 @@ def subaccounts(asked: Asked, form: FormOption = None, output: OutputOption = No
 
     One line for each version of a subaccount. To these, contracts can be mapped. Clause 3.1.
     """
-    from ibt.cli import questions  # noqa: PLC0415 - see the module's text
+    from ibt.cli import questions
 
     questions.subaccounts(asked, form, output)
 
@@ -108,7 +108,7 @@ def mappings(  # noqa: PLR0913, PLR0917 - the parameters are the command's optio
 
     One line for each mapping version; all pages are read. Without filters: all of the customer's. Clause 3.2.
     """
-    from ibt.cli import questions  # noqa: PLC0415 - see the module's text
+    from ibt.cli import questions
 
     questions.mappings(asked, filters | {"start_date": start_date, "end_date": end_date}, form, output)
 
@@ -125,7 +125,7 @@ def mapping(
 
     All versions, oldest first in each month. Clause 3.3.
     """
-    from ibt.cli import questions  # noqa: PLC0415 - see the module's text
+    from ibt.cli import questions
 
     questions.mapping(asked, contract, form, output)
 
@@ -157,7 +157,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the parameters are the command's options
     The specification's rules are asked here, and nothing is changed.
     Exit status 0: nothing is to be changed; 3: there are changes; 1: the service would refuse them, and why.
     """
-    from ibt.cli import changes as doing  # noqa: PLC0415 - see the module's text
+    from ibt.cli import changes as doing
 
     doing.plan(asked, changes, set_, filters, months, output)
 
@@ -180,7 +180,7 @@ def apply(
 
     Nothing is changed where the data are no longer as when the plan was made. The receipt leads back: ibt undo.
     """
-    from ibt.cli import changes  # noqa: PLC0415 - see the module's text
+    from ibt.cli import changes
 
     changes.apply(asked, file, yes=yes, production=production, receipt=receipt)
 
@@ -197,7 +197,7 @@ def undo(
     Nothing is changed until that plan is applied. A note tells of each period that someone has changed since.
     Exit statuses are those of ibt plan.
     """
-    from ibt.cli import changes  # noqa: PLC0415 - see the module's text
+    from ibt.cli import changes
 
     changes.undo(asked, receipt, output)
 
@@ -209,7 +209,7 @@ def doctor(asked: Asked) -> None:
 
     Each check that fails says how to mend it. Exit status 0: all is well; 1: a check has failed.
     """
-    from ibt.cli import profiles  # noqa: PLC0415 - see the module's text
+    from ibt.cli import profiles
 
     profiles.doctor(asked)
 
@@ -235,7 +235,7 @@ def profile_add(  # noqa: PLR0913, PLR0917 - the parameters are the command's op
     """
     Keep a profile; one of the same name is replaced.
     """
-    from ibt.cli import profiles  # noqa: PLC0415 - see the module's text
+    from ibt.cli import profiles
 
     asked = Asked(None, url, certificate, key, password, ca, customer)
     profiles.add(name, asked, production=production, store_password=store_password)
@@ -245,7 +245,7 @@ def profile_list(form: FormOption = None, output: OutputOption = None) -> None:
     """
     Show the profiles; of passwords only whether they are kept.
     """
-    from ibt.cli import profiles  # noqa: PLC0415 - see the module's text
+    from ibt.cli import profiles
 
     profiles.show(form, output)
 
@@ -254,7 +254,7 @@ def profile_remove(name: ProfileName) -> None:
     """
     Forget a profile.
     """
-    from ibt.cli import profiles  # noqa: PLC0415 - see the module's text
+    from ibt.cli import profiles
 
     profiles.remove(name)
 

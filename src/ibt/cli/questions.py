@@ -135,8 +135,8 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     # Imported here, as it is for terminals alone.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     parts = ("Reading", BarColumn(), MofNCompleteColumn(), "versions", TimeRemainingColumn())
     with Progress(*parts, console=Console(stderr=True), transient=True) as progress:

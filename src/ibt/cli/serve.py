@@ -51,7 +51,7 @@ def serve(config: _Config = None, check: _Check = False, **options: str | None) 
     environment, that over the file. SIGTERM ends it when the requests in flight are answered; SIGHUP reads the
     certificates anew.
     """
-    from ibt.service import operation, settings  # noqa: PLC0415 - they bring the server and the database
+    from ibt.service import operation, settings
 
     found, faults = settings.effective(config, os.environ, options)
     if check:
@@ -65,7 +65,7 @@ def serve(config: _Config = None, check: _Check = False, **options: str | None) 
 
 def upgrade(config: _Config = None, database: _Database = None) -> None:
     """Bring the schema of the database up to date; makes it where there is none."""
-    from ibt.store import Database, Unusable  # noqa: PLC0415 - it brings the database's libraries
+    from ibt.store import Database, Unusable
 
     try:
         store = Database(database_url(config, database))
@@ -77,7 +77,7 @@ def upgrade(config: _Config = None, database: _Database = None) -> None:
 
 def status(config: _Config = None, database: _Database = None) -> None:
     """Say which schema the database has, and whether this program can run on it."""
-    from ibt.store import Database, Unusable  # noqa: PLC0415 - as above
+    from ibt.store import Database, Unusable
 
     try:
         store = Database(database_url(config, database))
@@ -89,7 +89,7 @@ def status(config: _Config = None, database: _Database = None) -> None:
 
 def database_url(config: Path | None, database: str | None) -> str:
     """The database's URL, from the option, IBT_DATABASE or the file; ends the program where it is set nowhere."""
-    from ibt.service import settings  # noqa: PLC0415 - as above
+    from ibt.service import settings
 
     found, faults = settings.effective(config, os.environ, {"database": database})
     # Other settings may be wrong or missing: they are not asked for here.
@@ -108,7 +108,7 @@ def _end_where(faults: Sequence[str]) -> None:
 
 def _with_option_for_each_setting(command: Callable[..., None]) -> Callable[..., None]:
     """*command* with an option for each setting, which the settings' own table names, in the place of `**options`."""
-    from ibt.service.settings import SETTINGS  # noqa: PLC0415 - as above
+    from ibt.service.settings import SETTINGS
 
     parameters = [
         parameter

@@ -155,7 +155,7 @@ _TEXTS: dict[Form, Callable[[Sequence[str], Iterable[Row], IO[str]], None]] = {
 
 def _write_workbook(columns: Sequence[str], rows: Iterable[Row], stream: IO[bytes]) -> None:
     # Imported here, since few need it and it takes its time; it has no types.
-    from xlsxwriter import Workbook  # type: ignore[import-untyped]  # noqa: PLC0415
+    from xlsxwriter import Workbook  # type: ignore[import-untyped]
 
     with Workbook(stream, {"constant_memory": True}) as workbook:
         sheet = workbook.add_worksheet()
