@@ -186,6 +186,14 @@ def test_a_refused_plan_is_not_applied(one: Client) -> None:
         one.apply(plan)
 
 
+def test_a_receipt_of_another_customer_is_no_way_back(sandbox: Sandbox) -> None:
+    with (
+        sandbox.client("two", 2) as two,
+        pytest.raises(ValueError, match="The receipt is of customer 1, not of customer 2"),
+    ):
+        two.undo(Receipt(1, None, ()))
+
+
 def test_a_plan_of_another_customer_is_not_applied(one: Client, sandbox: Sandbox) -> None:
     other = "A" if state(one)[101, AUGUST] != "A" else "Default"
     plan = one.plan([Wish(101, AUGUST, other)])

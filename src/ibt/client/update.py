@@ -123,7 +123,9 @@ def apply(questions: Questions, planned: Plan) -> Exchange[Receipt]:
 
 
 def undo(questions: Questions, receipt: Receipt) -> Exchange[Plan]:
-    """The plan that leads back to what stood before *receipt*."""
+    """The plan that leads back to what stood before *receipt*. Raises ValueError for another customer's."""
+    if receipt.customer_id != questions.customer():
+        raise ValueError(f"The receipt is of customer {receipt.customer_id}, not of customer {questions.customer_id}")
     back = yield from plan(questions, plans.way_back(receipt))
     return plans.noted(back, receipt)
 
