@@ -28,7 +28,8 @@ from uvicorn.server import ServerState
 
 from ibt.client import wishes
 from ibt.rules.faults import Fault, Faults, Rule
-from ibt.service import app, limits, metrics, server
+from ibt.service import app, limits, metrics
+from ibt.service.connection import Connection
 from ibt.service.negotiation import VENDOR_TYPE
 from ibt.store import Database, loading
 
@@ -116,7 +117,7 @@ class Sent:
         if self.full:
             state.connections.update(range(limits.Limits().connections))  # type: ignore[arg-type]  # only counted
         transport = _Transport()
-        connection = server.Connection(_CONFIG, state, limits.Limits(), metrics.Metrics())
+        connection = Connection(_CONFIG, state, limits.Limits(), metrics.Metrics())
         connection.connection_made(transport)
         connection.data_received(self.octets)
         if self.slow:

@@ -27,8 +27,9 @@ from ibt.client import wishes
 from ibt.messages import NAMESPACE
 from ibt.rules import mappings, queries
 from ibt.rules.faults import Rule
-from ibt.service import access, app, limits, negotiation, server
+from ibt.service import access, app, connection, limits, negotiation
 from ibt.service.negotiation import VENDOR, VENDOR_TYPE
+from ibt.service.resources import NO_CONTRACT, OVERTAKEN
 from ibt.store import Unavailable
 
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
@@ -126,36 +127,36 @@ STRICT = {"prefer": "handling=strict"}
 
 HTTP = (
     Example(
-        server.NOT_HTTP,
+        connection.NOT_HTTP,
         Sent(b"HELLO\r\n\r\n"),
         "Send a request as RFC 9112 has it. Two lengths that contradict each other, a blank in the name of a field "
         "and a method that nobody knows are such faults too.",
     ),
     Example(
-        server.VERSION,
+        connection.VERSION,
         Sent(head(HOST, line=f"GET {MAPPINGS} HTTP/2.0")),
         "Let the client speak HTTP/1.1.",
     ),
     Example(
-        server.TARGET,
+        connection.TARGET,
         Sent(head(HOST, line=f"GET {API}/1/subaccounts#top HTTP/1.1")),
         "Leave out what begins with the `#`; write a `#` in a value as `%23`.",
     ),
-    Example(server.HOSTS, Sent(head()), "Send one Host field, with the name and port of the URL."),
-    Example(server.HOST, Sent(head("Host: local host")), "Send the name and port of the URL, and nothing else."),
-    Example(server.EXPECT, Sent(head(HOST, "Expect: 200-ok")), "Leave Expect out, or send 100-continue."),
+    Example(connection.HOSTS, Sent(head()), "Send one Host field, with the name and port of the URL."),
+    Example(connection.HOST, Sent(head("Host: local host")), "Send the name and port of the URL, and nothing else."),
+    Example(connection.EXPECT, Sent(head(HOST, "Expect: 200-ok")), "Leave Expect out, or send 100-continue."),
     Example(
-        server.OLD_CODING,
+        connection.OLD_CODING,
         Sent(head("Transfer-Encoding: chunked", line=f"POST {MAPPINGS} HTTP/1.0")),
         "Send HTTP/1.1, or give the length of the body in Content-Length.",
     ),
     Example(
-        server.CODING,
+        connection.CODING,
         Sent(head(HOST, "Transfer-Encoding: gzip, chunked", line=f"POST {MAPPINGS} HTTP/1.1")),
         "Send the body as it is, in chunks or with Content-Length.",
     ),
     Example(
-        server.UPGRADE,
+        connection.UPGRADE,
         Sent(head(HOST, "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 1", body=b"x")),
         "Leave out Upgrade: this service speaks HTTP/1.1 only.",
     ),
@@ -232,7 +233,7 @@ WHAT = (
         "Use a method of `Allow`. Updates are POSTs to `contractSubaccountMappings`.",
     ),
     Example(
-        app.NO_CONTRACT,
+        NO_CONTRACT,
         Ask(path=f"{MAPPINGS}/7"),
         "Look at the contract's number and the customer's: each party asks under its own customer.",
     ),
@@ -260,7 +261,7 @@ WHAT = (
         "Send the contracts in several messages; one with 12,000 mapping versions fits.",
     ),
     Example(
-        app.OVERTAKEN,
+        OVERTAKEN,
         post(MESSAGE, if_match='"d41d8cd98f00b204"'),
         "Something changed since you read. Read again, see whether your update is still right, and send it again.",
     ),

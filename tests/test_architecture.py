@@ -41,8 +41,8 @@ ARROWS = {
 
 #: The rooms or files that may know a library which only they are to know.
 LIBRARIES = {
-    "uvicorn": {"service/server.py"},
-    "httptools": {"service/server.py"},
+    "uvicorn": {"service/server.py", "service/connection.py"},
+    "httptools": {"service/connection.py"},
     "uvloop": {"service/server.py"},
     "prometheus_client": {"service/metrics.py"},
     "lxml": {"messages", "conformance"},
@@ -54,7 +54,7 @@ LIBRARIES = {
 }
 
 #: The only file of the service that knows both what is stored and how it is written.
-MEETING_PLACE = "service/app.py"
+MEETING_PLACE = "service/resources.py"
 
 DRAWERS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc"}
 
