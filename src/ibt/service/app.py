@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibt.rules.faults import Refusal, Rule, quoted
-from ibt.service import access, limits, negotiation, resources
+from ibt.service import access, allocation, limits, negotiation, resources
 from ibt.service.log import log
 from ibt.service.memory import REMEMBER
 from ibt.service.metrics import Metrics
@@ -256,7 +256,11 @@ class Application:
             return self._admit(connection, request)
 
     def _update(self, asked: Asked, body: bytes) -> Reply:
-        update = resources.read_update(asked, body)
+        try:
+            update = resources.read_update(asked, body)
+        finally:
+            if len(body) > allocation.LARGE:
+                allocation.give_back()
         with self._database.updating() as connection:
             reply = resources.update_mappings(connection, asked, update, self._clock)
         return asked.compressed(reply)
