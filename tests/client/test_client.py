@@ -7,11 +7,12 @@ Clauses 3.1, 3.2, 3.3. Readings 12, 13, 29, 30, 57.
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import subprocess
 import sys
 from datetime import date
-from threading import Event
+from threading import Event, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from client.proxy import PATIENCE, says
 from ibt import AsyncClient, Category, Client, ConnectionFailed, Month, Refused, ServerFailed, StateChanged
 from ibt.client import Request, base_url
+from ibt.messages import read_mappings
 from ibt.rules.model import DEFAULT_SUBACCOUNT, RequestedMapping, RequestedVersion
 from ibt.rules.periods import month_begin, month_of
 
@@ -71,11 +73,115 @@ def test_the_next_page_is_asked_for_while_the_caller_works_and_no_further_one(sa
             second.set()
 
     with sandbox.client("three", 3, watch=watch) as client:
-        mappings = client.mappings(limit=24)
+        mappings = client.mappings(limit=36)  # three contracts, of which the last may go on
         next(mappings)
         assert second.wait(PATIENCE)
         next(mappings)
-        assert asked == ["0", "24"]
+        assert asked == ["0", "36"]
+
+
+def test_a_page_is_read_while_the_next_one_comes(behind: Client, door: Gateway, overlap: list[int]) -> None:
+    assert len(list(behind.mappings(limit=20))) == 32
+    assert len(overlap) == len(door.seen) > 3
+
+
+def test_the_asynchronous_client_reads_a_page_while_the_next_one_comes(
+    sandbox: Sandbox, door: Gateway, overlap: list[int]
+) -> None:
+    async def read() -> int:
+        async with AsyncClient(door.url, sandbox.certificate("one"), ca=door.ca, customer=1) as client:
+            return len([mapping async for mapping in client.mappings(limit=20)])
+
+    assert asyncio.run(read()) == 32
+    assert len(overlap) == len(door.seen) > 3
+
+
+def test_a_page_that_failed_and_that_nobody_wants_is_not_complained_of(sandbox: Sandbox, door: Gateway) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def read() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        replies: asyncio.Queue[object] = asyncio.Queue()
+        settings: dict[str, Any] = {"ca": door.ca, "customer": 1, "watch": lambda _, reply: replies.put_nowait(reply)}
+        async with AsyncClient(door.url, sandbox.certificate("one"), **settings) as client:
+            await anext(client.mappings(limit=20))
+            await replies.get()
+            await replies.get()
+            await asyncio.sleep(0)  # so that the task is gone before the client is closed, which would look at it
+
+    door.script.extend([lambda pass_on: pass_on(), says(500, "no")])
+    asyncio.run(read())
+    gc.collect()
+    assert len(door.seen) == 2
+    assert complaints == []
+
+
+@pytest.fixture
+def overlap(door: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Pages of 20 are read once the next one is asked for, as it is while the total is known: the pages read."""
+    arrived, pages = Semaphore(0), []
+
+    def note(pass_on: Any) -> Any:
+        arrived.release()
+        return pass_on()
+
+    def read(body: bytes) -> tuple[int | None, list[SubaccountMapping]]:
+        total, page = read_mappings(body)
+        assert total is not None
+        pages.append(len(page))
+        if 1 < len(pages) < total / 20:
+            assert arrived.acquire(timeout=PATIENCE), "the next page was not asked for"
+        return total, page
+
+    for _ in range(2):  # the first page tells the total, the second comes after it
+        door.script.append(lambda pass_on: pass_on())
+    door.otherwise = note
+    monkeypatch.setattr("ibt.client.exchange.read_mappings", read)
+    return pages
+
+
+def test_whoever_ends_early_leaves_nothing_under_way(sandbox: Sandbox) -> None:
+    asked: list[Request] = []
+    second, go_on = Event(), Event()
+
+    def watch(request: Request, _: object) -> None:
+        if asked:
+            second.set()
+            assert go_on.wait(PATIENCE)
+        asked.append(request)
+
+    client = sandbox.client("three", 3, watch=watch)
+    next(client.mappings(limit=36))
+    assert second.wait(PATIENCE)
+    closing = Thread(target=client.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(PATIENCE)
+    assert len(asked) == 2
+
+
+def test_a_pause_ends_when_the_client_is_closed(sandbox: Sandbox, door: Gateway) -> None:
+    paused = Event()
+
+    def busy(pass_on: Any) -> Any:
+        paused.set()
+        return says(503, "busy", retry_after="59")(pass_on)
+
+    client = Client(door.url, sandbox.certificate("one"), ca=door.ca, customer=1)
+    mappings = client.mappings(limit=20)
+    door.script.append(lambda pass_on: pass_on())
+    door.otherwise = busy
+    next(mappings)
+    assert paused.wait(PATIENCE)
+    closing = Thread(target=client.close)
+    closing.start()
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    with pytest.raises(ConnectionFailed, match="The client is closed"):
+        client.subaccounts()
+    assert len(door.seen) == 2
 
 
 FILTERS: list[tuple[str, dict[str, Any], list[int]]] = [
@@ -245,7 +351,8 @@ def test_all_begins_again_where_the_state_changes(sandbox: Sandbox, contract: in
 
     with sandbox.client(watch=watch) as client:
         found = client.mappings(limit=50).all()
-    assert [dict(request.query)["start"] for request in seen[:5]] == ["0", "50", "100", "0", "50"]
+    # The page at 150 was under way already when the one at 100 told of the change.
+    assert [dict(request.query)["start"] for request in seen[:6]] == ["0", "50", "100", "150", "0", "50"]
     (changed,) = (mapping for mapping in found if mapping.contract.contract_id == contract)
     assert subaccount(changed, AUGUST) == "A"
 
@@ -261,6 +368,27 @@ def test_a_changed_total_tells_of_a_changed_state_where_there_is_no_etag(behind:
     door.otherwise = one_more
     with pytest.raises(StateChanged):
         list(mappings)
+
+
+@pytest.mark.parametrize(
+    ("page", "said", "pages"),
+    [
+        pytest.param(0, 60, 6, id="it grows where the last page was thought to be"),
+        pytest.param(1, 90, 2, id="it shrinks while a page that is no more is under way"),
+    ],
+)
+def test_pages_are_read_to_the_total_that_the_last_one_tells(
+    behind: Client, door: Gateway, page: int, said: int, pages: int
+) -> None:
+    def other_total(pass_on: Any) -> Any:
+        answer = pass_on()
+        body = re.sub(rb"(?<=<total_record_count>)\d+", b"%d" % said, answer.body)
+        return type(answer)(answer.status, {"content-type": "application/xml"}, body)
+
+    everything = [version for mapping in behind.mappings() for version in mapping.versions]
+    door.script.extend([lambda pass_on: pass_on()] * page + [other_total])
+    found = [version for mapping in behind.mappings(limit=50, consistent=False) for version in mapping.versions]
+    assert found == everything[: pages * 50]
 
 
 def change(sandbox: Sandbox, contract: int) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibt.messages import (
@@ -63,6 +63,48 @@ def test_mappings_come_back_as_they_were_written(written: list[SubaccountMapping
 @given(mappings)
 def test_a_mapping_comes_back_as_it_was_written(written: SubaccountMapping) -> None:
     assert read_mapping(write_mapping(written)) == written
+
+
+PIECES = (
+    *("<!-- -->", "<![CDATA[x]]>", "<?x y?>", "&#65;", "&amp;", "&amp", "&nbsp;", "&", "]]>", ">", "<", "</", '"'),
+    *(" ", "\n", "\r", "\r\n", "\t", "\u00a0", "\x0b", "\x00", "\x7f", "\x85", "\ufeff", "\ufffe", "ä", "1"),
+    *("<end/>", "<x/>", "<version>", "</version>", "<version/>", ' a="b"', "p:", "contract_subaccount_mapping"),
+    *("<contract_subaccount_mapping>", "</contract_subaccount_mapping>", "</contract_subaccount_mappings>"),
+    *("<contract_subaccount_mapping_version>", "</contract_subaccount_mapping_version>"),
+)
+
+changes = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 40), st.sampled_from(["", *PIECES])), max_size=3)
+
+
+@settings(max_examples=500)
+@given(st.lists(mappings, max_size=3), st.none() | numbers, changes, st.booleans())
+def test_a_plain_page_is_read_as_the_parser_reads_it(
+    written: list[SubaccountMapping], total: int | None, changes: list[tuple[int, int, str]], declared: bool
+) -> None:
+    page = write_mappings(written, total).decode()
+    page = page if declared else page.partition("\n")[2]
+    for position, cut, piece in changes:
+        where = position % (len(page) + 1)
+        page = page[:where] + piece + page[where + cut * (piece == "") :]
+    body = page.encode()
+    assert outcome(body) == outcome(body + b"<!-- what has a comment is left to the parser -->")
+
+
+def outcome(body: bytes) -> object:
+    try:
+        return read_mappings(body)
+    except NotTheAnswer as wrong:
+        return str(wrong)
+
+
+def test_a_page_repeats_its_versions_and_they_are_read_once() -> None:
+    time = datetime(2015, 8, 1, 4, tzinfo=UTC)
+    version = MappingVersion(time, time, time, "A & B")
+    contract = read_mapping(MAPPING.encode()).contract
+    page = write_mappings([SubaccountMapping(1, contract, (version,)), SubaccountMapping(2, contract, (version,))], 2)
+    (one, other) = read_mappings(page)[1]
+    assert one.versions == (version,)
+    assert one.versions[0] is other.versions[0]
 
 
 requested_versions = st.builds(RequestedVersion, times, st.none() | times, ids.map(lambda text: text[:100]))

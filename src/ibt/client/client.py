@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
@@ -46,6 +47,10 @@ BASE_PATH = "/sms_oper_contract/api/customers"
 
 #: A connection is used again for so many seconds: a little less than our service keeps an idle one (reading 53).
 _KEPT_ALIVE = 60.0
+
+#: The page before is read once the request for the next one is on the wire, or after so many seconds: a thread that
+#: reads a page would not let the one that sends have its turn.
+_SENDING = 0.05
 
 T = TypeVar("T")
 
@@ -135,10 +140,13 @@ class Client(_Side):
     def _open(self, settings: dict[str, Any]) -> None:  # Any: each as the library takes it
         self._http = httpx2.Client(**settings)
         self._ahead = ThreadPoolExecutor(1, "next-page")
+        self._closed = Event()
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._ahead.shutdown(wait=False, cancel_futures=True)
+        """Closes the connections, once a page that is under way has come."""
+        # Not before: its thread would go on with the number of a closed socket, which may be another's by then.
+        self._closed.set()
+        self._ahead.shutdown(cancel_futures=True)
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -161,7 +169,7 @@ class Client(_Side):
         while they are read, and unless *consistent* is False, iterating raises StateChanged. Clause 3.2.
         """
         pages = self._pages(limit, filters, consistent=consistent)
-        return Mappings(pages, lambda page: self._ahead.submit(self._result, page))
+        return Mappings(pages, self._ask_ahead)
 
     def mapping(self, contract_id: int) -> SubaccountMapping:
         """All versions of one contract's mapping, by month, oldest first. Clause 3.3."""
@@ -192,19 +200,33 @@ class Client(_Side):
         """The plan that leads back to what stood before *receipt*; its notes tell what others have changed since."""
         return self._result(updates.undo(self._questions, receipt))
 
-    def _result(self, exchange: Exchange[T]) -> T:
-        """Drives *exchange* to its end."""
+    def _ask_ahead(self, page: Exchange[Reply]) -> Future[Reply]:
+        """Asks for *page* in another thread; comes back when the request is on the wire."""
+        sent = Event()
+        coming = self._ahead.submit(self._result, page, sent)
+        sent.wait(_SENDING)
+        return coming
+
+    def _result(self, exchange: Exchange[T], sent: Event | None = None) -> T:
+        """Drives *exchange* to its end; *sent* is set once a request has been sent."""
         step = advance(exchange, None)
         while not isinstance(step, End):
-            step = advance(exchange, self._done(step))
+            step = advance(exchange, self._done(step, sent))
         return step.result
 
-    def _done(self, step: Request | Wait) -> Reply | ConnectionFailed | None:
+    def _done(self, step: Request | Wait, sent: Event | None) -> Reply | ConnectionFailed | None:
         if isinstance(step, Wait):
-            (self._sleep or time.sleep)(step.seconds)
+            (self._sleep or self._closed.wait)(step.seconds)
             return None
+        if self._closed.is_set():
+            return ConnectionFailed("The client is closed", sent=False)
+
+        def trace(event: str, _: object) -> None:
+            if sent is not None and event.endswith(_SENT):
+                sent.set()
+
         try:
-            answer = self._http.request(**_as_sent(step))
+            answer = self._http.request(**_as_sent(step), extensions={"trace": trace})
         except httpx2.RequestError as error:
             return self._heard(step, self._failure(error))
         return self._heard(step, _as_received(answer))
@@ -214,25 +236,22 @@ class Mappings(Iterator[SubaccountMapping]):
     """
     The mappings of a query, read as they are asked for: while the caller works on one page, the next one comes.
 
-    Holds two pages at most.
+    Holds two pages at most, of which one as it came.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[], Paging],
-        ahead: Callable[[Exchange[list[SubaccountMapping]]], Future[list[SubaccountMapping]]],
-    ) -> None:
+    def __init__(self, begin: Callable[[], Paging], ahead: Callable[[Exchange[Reply]], Future[Reply]]) -> None:
         self._begin = begin
         self._ahead = ahead
         self._paging = begin()
-        self._coming: Future[list[SubaccountMapping]] | None = None
+        self._coming: Future[Reply] | None = None
+        self._page: list[SubaccountMapping] = []
         self._mappings = self._read()
 
     @property
     def total(self) -> int:
         """How many mapping versions match, on all pages together; reads the first page where none was read yet."""
         if self._paging.total is None:
-            self._next_page().result()
+            self._take()
         return self._paging.total or 0
 
     def __next__(self) -> SubaccountMapping:
@@ -251,18 +270,21 @@ class Mappings(Iterator[SubaccountMapping]):
         """All mappings as a data frame, one row for each version: see `ibt.client.to_frame`."""
         return to_frame(self.all(), library)
 
-    def _next_page(self) -> Future[list[SubaccountMapping]]:
-        if self._coming is None:
-            self._coming = self._ahead(self._paging.next_page())
-        return self._coming
-
     def _read(self) -> Iterator[SubaccountMapping]:
-        coming: Future[list[SubaccountMapping]] | None = self._next_page()
-        while coming is not None:
-            page = coming.result()
-            self._coming = None
-            coming = None if self._paging.ended else self._next_page()
+        while self._page or not self._paging.ended:
+            if not self._page:
+                self._take()
+            page, self._page = self._page, []
             yield from page
+
+    def _take(self) -> None:
+        """Takes the next page, and asks for the one after it: before that page is read, where its total is known."""
+        reply = (self._coming or self._ahead(self._paging.ask())).result()
+        after = self._paging.ask_ahead()
+        self._coming = self._ahead(after) if after else None
+        self._page = self._paging.take(reply)
+        if not (self._coming or self._paging.ended):
+            self._coming = self._ahead(self._paging.ask())
 
 
 class AsyncClient(_Side):
@@ -270,7 +292,7 @@ class AsyncClient(_Side):
 
     def _open(self, settings: dict[str, Any]) -> None:  # Any: each as the library takes it
         self._http = httpx2.AsyncClient(**settings)
-        self._ahead: set[asyncio.Task[list[SubaccountMapping]]] = set()
+        self._ahead: set[asyncio.Task[Reply]] = set()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -293,7 +315,7 @@ class AsyncClient(_Side):
         self, *, limit: int = LARGEST_LIMIT, consistent: bool = True, **filters: Unpack[Filters]
     ) -> AsyncMappings:
         """See `Client.mappings`."""
-        return AsyncMappings(self._pages(limit, filters, consistent=consistent), self._read_ahead)
+        return AsyncMappings(self._pages(limit, filters, consistent=consistent), self._ask_ahead)
 
     async def mapping(self, contract_id: int) -> SubaccountMapping:
         """See `Client.mapping`."""
@@ -315,25 +337,39 @@ class AsyncClient(_Side):
         """See `Client.undo`."""
         return await self._result(updates.undo(self._questions, receipt))
 
-    def _read_ahead(self, page: Exchange[list[SubaccountMapping]]) -> asyncio.Task[list[SubaccountMapping]]:
-        task = asyncio.create_task(self._result(page))
+    async def _ask_ahead(self, page: Exchange[Reply]) -> asyncio.Task[Reply]:
+        """Asks for *page* in another task; comes back when the request is on the wire."""
+        sent = asyncio.Event()
+        task = asyncio.create_task(self._result(page, sent))
         self._ahead.add(task)
-        task.add_done_callback(self._ahead.discard)
+        task.add_done_callback(self._came)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(sent.wait(), _SENDING)
         return task
 
-    async def _result(self, exchange: Exchange[T]) -> T:
-        """Drives *exchange* to its end."""
+    def _came(self, task: asyncio.Task[Reply]) -> None:
+        self._ahead.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, else asyncio complains of it where nobody wants the page any more
+
+    async def _result(self, exchange: Exchange[T], sent: asyncio.Event | None = None) -> T:
+        """Drives *exchange* to its end; *sent* is set once a request has been sent."""
         step = advance(exchange, None)
         while not isinstance(step, End):
-            step = advance(exchange, await self._done(step))
+            step = advance(exchange, await self._done(step, sent))
         return step.result
 
-    async def _done(self, step: Request | Wait) -> Reply | ConnectionFailed | None:
+    async def _done(self, step: Request | Wait, sent: asyncio.Event | None) -> Reply | ConnectionFailed | None:
         if isinstance(step, Wait):
             await (self._sleep or asyncio.sleep)(step.seconds)
             return None
+
+        async def trace(event: str, _: object) -> None:
+            if sent is not None and event.endswith(_SENT):
+                sent.set()
+
         try:
-            answer = await self._http.request(**_as_sent(step))
+            answer = await self._http.request(**_as_sent(step), extensions={"trace": trace})
         except httpx2.RequestError as error:
             return self._heard(step, self._failure(error))
         return self._heard(step, _as_received(answer))
@@ -343,21 +379,20 @@ class AsyncMappings(AsyncIterator[SubaccountMapping]):
     """`Mappings` for asyncio; `total` is to be awaited."""
 
     def __init__(
-        self,
-        begin: Callable[[], Paging],
-        ahead: Callable[[Exchange[list[SubaccountMapping]]], asyncio.Task[list[SubaccountMapping]]],
+        self, begin: Callable[[], Paging], ahead: Callable[[Exchange[Reply]], Awaitable[asyncio.Task[Reply]]]
     ) -> None:
         self._begin = begin
         self._ahead = ahead
         self._paging = begin()
-        self._coming: asyncio.Task[list[SubaccountMapping]] | None = None
+        self._coming: asyncio.Task[Reply] | None = None
+        self._page: list[SubaccountMapping] = []
         self._mappings = self._read()
 
     @property
     async def total(self) -> int:
         """See `Mappings.total`."""
         if self._paging.total is None:
-            await self._next_page()
+            await self._take()
         return self._paging.total or 0
 
     async def __anext__(self) -> SubaccountMapping:
@@ -376,19 +411,22 @@ class AsyncMappings(AsyncIterator[SubaccountMapping]):
         """See `Mappings.to_frame`."""
         return to_frame(await self.all(), library)
 
-    def _next_page(self) -> asyncio.Task[list[SubaccountMapping]]:
-        if self._coming is None:
-            self._coming = self._ahead(self._paging.next_page())
-        return self._coming
-
     async def _read(self) -> AsyncIterator[SubaccountMapping]:
-        coming: asyncio.Task[list[SubaccountMapping]] | None = self._next_page()
-        while coming is not None:
-            page = await coming
-            self._coming = None
-            coming = None if self._paging.ended else self._next_page()
+        while self._page or not self._paging.ended:
+            if not self._page:
+                await self._take()
+            page, self._page = self._page, []
             for mapping in page:
                 yield mapping
+
+    async def _take(self) -> None:
+        """See `Mappings._take`."""
+        reply = await (self._coming or await self._ahead(self._paging.ask()))
+        after = self._paging.ask_ahead()
+        self._coming = await self._ahead(after) if after else None
+        self._page = self._paging.take(reply)
+        if not (self._coming or self._paging.ended):
+            self._coming = await self._ahead(self._paging.ask())
 
 
 def base_url(text: str) -> str:
@@ -407,6 +445,9 @@ def base_url(text: str) -> str:
         raise ValueError(f'"{text}" is no address of a service: give a host, or https://HOST{BASE_PATH}')
     return f"https://{parts.netloc}{parts.path.rstrip('/') or BASE_PATH}"
 
+
+#: The library's event once a request has been sent.
+_SENT = "receive_response_headers.started"
 
 #: What the library raises before anything of the request was sent.
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)

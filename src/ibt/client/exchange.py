@@ -230,8 +230,9 @@ class Paging:
     """
     The pages of a query, one after the other, and the mappings that each completes.
 
-    A contract that continues on the next page is given once, when it is whole. Where *consistent*, a page of
-    another state than the first raises StateChanged. Keeps one page at most. Readings 12, 13.
+    To ask and to take are two steps, so that the next page can be under way while this one is read. A contract that
+    continues on the next page is given once, when it is whole. Where *consistent*, a page of another state than the
+    first raises StateChanged. Keeps one page at most. Readings 12, 13.
     """
 
     def __init__(
@@ -249,8 +250,23 @@ class Paging:
 
     def next_page(self) -> Exchange[list[SubaccountMapping]]:
         """The mappings that the next page completes."""
-        query = (*self._query, ("start", str(self._start)))
-        reply = yield from self._questions.read("/contractSubaccountMappings", query)
+        reply = yield from self.ask()
+        return self.take(reply)
+
+    def ask(self) -> Exchange[Reply]:
+        """The reply with the page that is to be taken next."""
+        return self._ask(self._start)
+
+    def ask_ahead(self) -> Exchange[Reply] | None:
+        """The reply with the page after that; None where there is none, or the total is not known yet."""
+        after = self._start + self._limit
+        return self._ask(after) if after < (self.total or 0) else None
+
+    def _ask(self, start: int) -> Exchange[Reply]:
+        return self._questions.read("/contractSubaccountMappings", (*self._query, ("start", str(start))))
+
+    def take(self, reply: Reply) -> list[SubaccountMapping]:
+        """The mappings that the page in *reply*, which is the next, completes."""
         total, page = understood(read_mappings, reply)
         if total is None:
             raise _failed(reply, "it has no total_record_count")
