@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from audited import audit_faults, refusals
 from traffic import CUSTOMERS, Poster, Reader, Running, checked, running, times, user_of, write_world
 
 CLIENTS = 8
@@ -31,7 +32,7 @@ def sandbox(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("customers", [CUSTOMERS[:1], CUSTOMERS], ids=["one customer", "several customers"])
 def test_histories_are_a_sequence_of_exactly_the_acknowledged_updates(
-    sandbox: Running, customers: tuple[int, ...]
+    sandbox: Running, database_url: str, customers: tuple[int, ...]
 ) -> None:
     posters = [
         Poster(f"poster {number}", customer_id, iter(range(1 + number * POSTS, 1 + (number + 1) * POSTS)))
@@ -46,6 +47,8 @@ def test_histories_are_a_sequence_of_exactly_the_acknowledged_updates(
     assert {each.status for poster in posters for each in poster.log} == {200, 400}
     assert all(reader.log for reader in readers)
     assert checked(sandbox.server, posters, readers) == []
+    assert audit_faults(database_url) == []
+    assert refusals(database_url) == sum(each.status == 400 for poster in posters for each in poster.log)
 
 
 def post_all(sandbox: Running, poster: Poster) -> None:

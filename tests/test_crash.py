@@ -26,6 +26,7 @@ import psycopg
 import pytest
 
 import postgresql as the_tests_own
+from audited import audit_faults
 from ibt.conformance import messages
 from ibt.conformance.server import PATIENCE
 from traffic import CUSTOMERS, Poster, Running, checked, running, times, user_of, write_world
@@ -69,11 +70,13 @@ def test_nothing_acknowledged_is_lost_when_the_service_is_killed(
     for _ in range(FEWER):
         with running(tmp_path / "sandbox", *options) as sandbox:
             assert checked(sandbox.server, posters) == []
+            assert audit_faults(database_url) == []
             with posting(sandbox, posters):
                 await_acknowledged(posters, chance.randint(1, _ACKNOWLEDGED))
                 os.kill(sandbox.process.pid, signal.SIGKILL)
     with running(tmp_path / "sandbox", *options) as sandbox:
         assert checked(sandbox.server, posters) == []
+        assert audit_faults(database_url) == []
 
 
 @pytest.mark.timeout(120 + 20 * CRASHES)
@@ -91,6 +94,7 @@ def test_nothing_acknowledged_is_lost_when_a_worker_is_killed(
                 await_acknowledged(posters, 10)
             await_replacement(sandbox, before)
             assert checked(sandbox.server, posters) == []
+        assert audit_faults(database_url) == []
         sandbox.process.terminate()
         assert sandbox.process.wait(PATIENCE) == 0
 
@@ -114,6 +118,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_is_killed(posters: list[Po
                     await_acknowledged(posters, 10)
                 assert {status for _, status in watch.seen} <= {200, 503}
                 assert checked(sandbox.server, posters) == []
+                assert audit_faults(url) == []
     updates, queries = zip(*back, strict=True)
     print(f"\nback after the database, at most: updates {max(updates):.2f} s, queries {max(queries):.2f} s")  # noqa: T201 - asked for
     assert max(*updates, *queries) < _BACK_SECONDS

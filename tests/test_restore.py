@@ -29,8 +29,10 @@ import pytest
 from sqlalchemy import select
 
 import postgresql as the_tests_own
+from audited import audit_faults, heads
 from ibt.conformance.server import PATIENCE
 from ibt.store import Database
+from ibt.store.chains import ChainHead
 from ibt.store.tables import mapping_version
 from test_crash import CLIENTS, await_acknowledged, forget_acknowledged, posting
 from traffic import CUSTOMERS, Poster, Running, checked, running, write_world
@@ -159,8 +161,9 @@ def torn(posted: list[Poster], there: set[str]) -> list[str]:
     return [str(each) for each in logs if each.acknowledged and each.ended < last and each.subaccount_id not in there]
 
 
-def judge(sandbox: Running, url: str, posted: list[Poster], moment: Moment) -> None:
-    """The restored database, and that updates go on from there."""
+def judge(sandbox: Running, url: str, posted: list[Poster], moment: Moment, kept: list[ChainHead]) -> None:
+    """The restored database, whose audit passes through heads *kept* before, and that updates go on from there."""
+    assert audit_faults(url, kept) == []
     there = restored_subaccounts(url)
     assert torn(posted, there) == []
     expected = moment.expected(posted, there)
@@ -169,6 +172,7 @@ def judge(sandbox: Running, url: str, posted: list[Poster], moment: Moment) -> N
     with posting(sandbox, later, may={200, 400, 503}):
         await_more(later)
     assert checked(sandbox.server, [*expected, *later]) == []
+    assert audit_faults(url, kept) == []
 
 
 def await_more(posted: list[Poster]) -> None:
@@ -203,21 +207,23 @@ def test_a_backup_of_sqlite_made_under_load_is_restored_to_one_moment(tmp_path: 
     (tmp_path / "program").symlink_to(PROJECT / ".venv")
     section = Section("Backing up SQLite", places, {})
     posted = posters(1)
-    moments: dict[str, Moment] = {}
+    url = f"sqlite:///{folder / 'ibt.db'}"
+    moments: dict[str, tuple[Moment, list[ChainHead]]] = {}
     with running(folder, "--data", str(world)) as sandbox, posting(sandbox, posted):
         for name in ("one.db", "two.db"):
             await_more(posted)
+            kept = heads(url)
             began = time.monotonic()
             section.follow('ibt" backup', BACKUP=str(tmp_path / name))
-            moments[name] = Moment(began, time.monotonic())
+            moments[name] = Moment(began, time.monotonic()), kept
         await_more(posted)
     # It was killed, so the two files that SQLite keeps beside the database are there.
     assert (folder / "ibt.db-wal").exists()
-    for name, moment in moments.items():
+    for name, (moment, kept) in moments.items():
         assert all(stream(posted, moment))
         section.follow("mktemp", BACKUP=str(tmp_path / name))
         with running(folder) as sandbox:
-            judge(sandbox, f"sqlite:///{folder / 'ibt.db'}", posted, moment)
+            judge(sandbox, url, posted, moment, kept)
             end(sandbox)
 
 
@@ -290,6 +296,7 @@ def test_postgresql_is_brought_back(tmp_path: Path, to_a_moment: bool) -> None:
                 section.follow("pg_basebackup")
                 section.follow("pg_archivecleanup")
                 await_more(posted)
+                kept = heads(url)
                 text, moment = now(server)
                 await_more(posted)
             if to_a_moment:
@@ -298,7 +305,7 @@ def test_postgresql_is_brought_back(tmp_path: Path, to_a_moment: bool) -> None:
             else:
                 section.follow("recovery.signal")
                 moment = Moment(math.inf, math.inf)
-            judge(sandbox, url, posted, moment)
+            judge(sandbox, url, posted, moment, kept)
             end(sandbox)
 
 

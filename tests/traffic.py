@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +90,19 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Running]:
-    """A sandbox in *folder*, on the clock of the machine; what is left of it at the end is killed."""
-    command = [sys.executable, "-m", "ibt", "sandbox", "--dir", str(folder), "--port", "0", *options]
+def running(
+    folder: Path, *options: str, within: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """
+    A sandbox in *folder*, on the clock of the machine; what is left of it at the end is killed.
+
+    *within* is what its command begins with, *environment* what is added to ours.
+    """
+    command = [*within, sys.executable, "-m", "ibt", "sandbox", "--dir", str(folder), "--port", "0", *options]
     log = folder.with_suffix(".log")
     with log.open("ab") as err:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True)
+        env = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=env)
     assert process.stdout is not None
     try:
         ready = process.stdout.readline()

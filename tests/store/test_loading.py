@@ -19,6 +19,7 @@ from ibt.rules.model import Month
 from ibt.rules.periods import mapping_periods, read_time, write_time
 from ibt.store import Database, folder, market, records, tables
 from ibt.store import versions as version_files
+from ibt.store.audit import OPERATOR
 from ibt.store.loading import clear, load, read_market
 from ibt.store.writes import new_revision
 
@@ -92,7 +93,8 @@ def test_customers_users_and_grants_are_stored(connection: Connection, tmp_path:
 
 def test_each_customer_has_a_revision_of_its_own(connection: Connection, tmp_path: Path) -> None:
     loaded(connection, tmp_path)
-    revisions = connection.execute(select(tables.customer_state.c.revision)).scalars().all()
+    state = tables.customer_state.c
+    revisions = connection.execute(select(state.revision).where(state.customer_id != OPERATOR)).scalars().all()
     assert len(set(revisions)) == 3
     assert new_revision() not in revisions
 
@@ -220,12 +222,12 @@ def test_the_last_version_of_a_month_is_the_current_one(connection: Connection, 
 
 def last_versions(connection: Connection) -> set[tuple[object, ...]]:
     rows = map(tuple, connection.execute(select(tables.mapping_version).order_by(tables.mapping_version.c.sequence)))
-    return set({row[:3]: row for row in rows}.values())
+    return set({row[:3]: row[:-1] for row in rows}.values())  # all but the number of the audit row
 
 
 def current_mappings(connection: Connection) -> set[tuple[object, ...]]:
     table = tables.current_mapping.c
-    columns = [table[column.name] for column in tables.mapping_version.c]
+    columns = [table[column.name] for column in tables.mapping_version.c if column.name in table]
     return rows_of(connection, select(*columns))
 
 

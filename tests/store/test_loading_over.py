@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from markets import HISTORY_HEADER, SAMPLE, added, write_market
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from test_loading import ACCEPTED, AUGUST, KNOWN_CONTRACT, KNOWN_CUSTOMER, SEPTEMBER, history
 
 import postgresql as the_tests_own
@@ -21,6 +21,7 @@ from ibt.rules.mappings import NewVersion
 from ibt.rules.model import MappingVersion, Month
 from ibt.rules.periods import read_time, write_time
 from ibt.store import Database, loading, market, reads, tables, versions, writes
+from ibt.store.audit import OPERATOR, Deed
 from ibt.store.loading import Count, Report
 
 NOW = datetime(2015, 7, 11, 12, 1, 22, tzinfo=UTC)
@@ -79,6 +80,12 @@ def state(database: Database) -> dict[str, set[tuple[Any, ...]]]:
         }
 
 
+def customer_states(database: Database) -> dict[int, Row[Any]]:
+    """The rows of `customer_state` by customer."""
+    with database.reading() as connection:
+        return {row.customer_id: row for row in connection.execute(select(tables.customer_state))}
+
+
 def mapped(database: Database, customer_id: int, contract_id: int) -> list[tuple[str, str, str, str]]:
     """Begin, end, version and subaccount of all versions that an answer shows (3.3)."""
     with database.reading() as connection:
@@ -91,8 +98,7 @@ def post(database: Database, subaccount_id: str, version: datetime = LATER) -> N
     period = read_time("2015-08-01T04:00:00Z"), read_time("2015-09-01T04:00:00Z")
     new = NewVersion(999999, Month("2015-08"), MappingVersion(*period, version, subaccount_id))
     with database.updating() as connection:
-        writes.lock(connection, 1)
-        writes.add_versions(connection, 1, [new])
+        writes.add_versions(connection, writes.lock(connection, 1), [new], Deed(kind="update", time=version))
 
 
 # Twice ------------------------------------------------------------------------------------------------------
@@ -238,17 +244,23 @@ SEEN: dict[str, tuple[Files, set[int], str, Count]] = {
 def test_exactly_who_can_see_a_difference_has_a_new_revision(
     sample: Database, tmp_path: Path, files: Files, seen: set[int], kind: str, count: Count
 ) -> None:
-    before = dict(state(sample)["customer_state"])
+    before = customer_states(sample)
     report = load(sample, tmp_path, files)
-    after = dict(state(sample)["customer_state"])
-    assert {customer_id for customer_id in before if after[customer_id] != before[customer_id]} == seen
+    after = customer_states(sample)
+    assert {id_ for id_ in before if after[id_].revision != before[id_].revision} == seen
     assert getattr(report, kind) == count
+    # They, the new ones and the operator have a row in the audit, and no one else.
+    told = {id_ for id_ in after if after[id_].audit_count != (before[id_].audit_count if id_ in before else 0)}
+    assert told == (seen | (after.keys() - before.keys()) | {OPERATOR} if count.added or count.changed else set())
 
 
 def test_what_the_files_do_not_name_stays(sample: Database, tmp_path: Path) -> None:
     before = state(sample)
     load(sample, tmp_path, only("users.csv", "new,4,IBT"))
     after = state(sample)
+    assert [row[:3] for row in after.pop("audit") - before.pop("audit")] == [(OPERATOR, 2, LATER)]
+    moved = after.pop("customer_state") ^ before.pop("customer_state")
+    assert {row[0] for row in moved} == {OPERATOR}
     assert after.pop("users") - before.pop("users") == {("new",)}
     assert after.pop("grants") - before.pop("grants") == {("new", 4, "IBT")}
     assert after == before
@@ -358,7 +370,7 @@ def test_the_current_mappings_are_the_last_versions_of_the_contracts_periods(
         load(sample, tmp_path, period(*span), LATER + timedelta(days=number))
         tables_now = state(sample)
         last: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        for customer, contract, month, sequence, *version in sorted(tables_now["mapping_version"], key=str):
+        for customer, contract, month, sequence, *version, _ in sorted(tables_now["mapping_version"], key=str):
             if sequence >= last.get((customer, contract, month), (0,))[0]:
                 last[customer, contract, month] = (sequence, *version)
         for customer, contract, month, begin, end, version, sequence, subaccount in tables_now["current_mapping"]:

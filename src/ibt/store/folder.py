@@ -116,7 +116,8 @@ def _subaccount_id(text: str) -> str:
     return _subaccount_text(text)
 
 
-def _user_name(text: str) -> str:
+def user_name(text: str) -> str:
+    """*text*, which names a user; raises Broken where it cannot. Reading 65."""
     if not _USER_NAME.fullmatch(text):
         raise Broken(USER_NAME)
     return text
@@ -224,7 +225,7 @@ MAPPINGS = File("mappings.csv", MappingRow, _MAPPING_COLUMNS, key=0)
 USERS = File(
     "users.csv",
     UserRow,
-    (("user", _user_name), ("customer_id", _customer_or_none), ("role", _text)),
+    (("user", user_name), ("customer_id", _customer_or_none), ("role", _text)),
     key=3,
     unique=True,
 )

@@ -3,7 +3,8 @@ A folder of CSV files into the database, over what is there: added, changed, or 
 
 Each file is judged (`ibt.store.market`, `ibt.store.versions`) and stored as it is read, in one transaction that
 is undone if there is a fault. What the files do not name stays. When a contract's period changes, so do its
-mappings (reading 27). Each customer who can see a difference gets a new revision, and no other.
+mappings (reading 27). Each customer who can see a difference gets a new revision and a row in the audit, and no
+other.
 
 Readings 25-27, 57, 64-67.
 """
@@ -14,7 +15,7 @@ import errno
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
@@ -25,7 +26,7 @@ from sqlalchemy import delete, select
 from ibt.rules.faults import Faults, Rule
 from ibt.rules.mappings import change
 from ibt.rules.model import DEFAULT_SUBACCOUNT, SubaccountVersion
-from ibt.store import bulk, tables
+from ibt.store import audit, bulk, people, tables
 from ibt.store.market import Grant, Market, MarketContract, MarketFiles, Narrowed
 from ibt.store.standing import Nothing, Stored, mapping_version
 from ibt.store.versions import Key, MappingVersions, Version, VersionFiles, births, periods_of, version_row
@@ -84,14 +85,29 @@ class Report:
     fallen: int = 0
     undefined: int = 0
 
+    @property
+    def counts(self) -> dict[str, Count]:
+        """The counts by what they count."""
+        counts = {kind.name.replace("_", " "): getattr(self, kind.name) for kind in fields(self)}
+        return {name: count for name, count in counts.items() if isinstance(count, Count)}
+
+    @property
+    def detail(self) -> str:
+        """What was added and changed, for the audit; empty where nothing was."""
+        told = [
+            f"{getattr(count, what)} {name} {what}"
+            for what in ("added", "changed")
+            for name, count in self.counts.items()
+            if getattr(count, what)
+        ]
+        fallen = [f"{self.fallen} mapping periods fell away"] if self.fallen else []
+        return ", ".join([*told, *fallen])
+
     def lines(self) -> list[str]:
         """A line for each kind, and one for each thing that a person should look at."""
         told = [f"{'':20}{'added':>10}{'changed':>10}{'left alone':>12}"]
-        for kind in fields(self):
-            count = getattr(self, kind.name)
-            if isinstance(count, Count):
-                name = kind.name.replace("_", " ")
-                told.append(f"{name:20}{count.added:10}{count.changed:10}{count.left_alone:12}")
+        for name, count in self.counts.items():
+            told.append(f"{name:20}{count.added:10}{count.changed:10}{count.left_alone:12}")
         if self.fallen:
             told.append(f"{self.fallen} mapping periods fell away with their contracts' periods.")
         if self.undefined:
@@ -218,9 +234,10 @@ class _Loading:
         self.report = Report()
         self.connection = stored.connection
         self.versions = VersionFiles(market, stored)
+        self.deed = audit.by_operator("load", market.now, market.folder.name)
 
     def load(self) -> Report:
-        """Stores everything, and renews the revisions of those who can see a difference."""
+        """Stores everything, renews the revisions of those who can see a difference, and leaves rows in the audit."""
         self._lock()
         self._store_customers()
         self._store_subaccounts()
@@ -232,8 +249,11 @@ class _Loading:
         self._store_users()
         self._judge_narrowed()
         self._renew_revisions()
-        self.report.mapping_versions = Count(self.stored.added, left_alone=self.versions.left_alone)
+        self.report.mapping_versions = Count(self.stored.added.total(), left_alone=self.versions.left_alone)
         self.report.fallen = self.stored.fallen
+        if detail := self.report.detail:
+            deed = replace(self.deed, detail=f"{self.deed.detail}: {detail}")
+            audit.append(self.connection, audit.OPERATOR, deed)
         return self.report
 
     def _lock(self) -> None:
@@ -254,7 +274,8 @@ class _Loading:
         new = [(id_, name) for id_, name in names.items() if id_ not in standing]
         renamed = [(id_, name) for id_, name in names.items() if id_ in standing and standing[id_] != name]
         bulk.insert(self.connection, tables.customer, new)
-        bulk.insert(self.connection, tables.customer_state, [(id_, new_revision()) for id_, _ in new])
+        states = [(id_, new_revision(), *self.stored.head(id_)) for id_, _ in new]
+        bulk.insert(self.connection, tables.customer_state, states)
         bulk.replace(self.connection, tables.customer, renamed)
         self.report.customers = Count(len(new), len(renamed), len(names) - len(new) - len(renamed))
 
@@ -318,16 +339,20 @@ class _Loading:
             current: list[bulk.Values] = []
             for customer_id, contract_id in chunk:
                 named = self.versions.months(customer_id, contract_id)
+                number = self.stored.head(customer_id).number + 1
+                before = len(born)
                 for month, (begin, end, version, subaccount_id) in births(contracts[contract_id]).items():
                     if month not in named:
-                        born.append((customer_id, contract_id, month, 1, begin, end, version, subaccount_id))
+                        born.append((customer_id, contract_id, month, 1, begin, end, version, subaccount_id, number))
                         current.append((customer_id, contract_id, month, begin, end, version, 1, subaccount_id))
+                self.stored.added[customer_id] += len(born) - before
             bulk.insert(self.connection, tables.mapping_version, born)
             bulk.insert(self.connection, tables.current_mapping, current)
-            self.stored.added += len(born)
 
     def _store_users(self) -> None:
         rows = list(self.market.users())
+        if rows:
+            people.keep_others_out(self.connection)
         self.report.users = self._add(tables.users, {(row.user,) for row in rows})
         self.report.grants = self._add(tables.grants, {tuple(row) for row in rows if row.customer_id is not None})
 
@@ -350,9 +375,17 @@ class _Loading:
                     break
 
     def _renew_revisions(self) -> None:
-        """A new revision for each customer who can see a difference; a new customer has its first. Reading 57."""
-        seen = sorted(self.stored.seen & self.market.standing_customers.keys())
-        bulk.replace(self.connection, tables.customer_state, [(id_, new_revision()) for id_ in seen])
+        """A new revision, and a row in the audit, for each customer who can see a difference. Reading 57."""
+        new = self.market.customers.keys() - self.market.standing_customers.keys()
+        entries = [self._entry(customer_id) for customer_id in sorted(self.stored.seen | new)]
+        bulk.insert(self.connection, tables.audit, entries)
+        states = [(entry.customer_id, new_revision(), *entry.head) for entry in entries]
+        bulk.replace(self.connection, tables.customer_state, states)
+
+    def _entry(self, customer_id: int) -> audit.Entry:
+        count, versions_sha256 = self.stored.versions_hash(customer_id)
+        deed = replace(self.deed, versions_created=count)
+        return audit.entry(customer_id, self.stored.head(customer_id), deed, versions_sha256)
 
 
 def _uncovered(narrowed: Narrowed, versions: list[SubaccountVersion]) -> Iterator[tuple[datetime, datetime | None]]:

@@ -6,6 +6,7 @@ Readings 26, 27, 57, 65.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from itertools import chain
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, select
 
 from ibt.rules.model import DEFAULT_SUBACCOUNT, Category, MappingVersion, SubaccountVersion
-from ibt.store import bulk, tables
+from ibt.store import audit, bulk, tables
 from ibt.store.dialects import one_of
 from ibt.store.market import MarketContract, Narrowed
 from ibt.store.versions import Key, MappingVersions, Version
@@ -87,7 +88,7 @@ _COUNTERPARTIES = select(tables.contract.c.buyer_id, tables.contract.c.seller_id
 )
 
 _LOCK = (
-    select(tables.customer_state.c.customer_id)
+    select(tables.customer_state.c.customer_id, *audit.HEAD)
     .where(one_of(tables.customer_state.c.customer_id, "customer_ids"))
     .order_by(tables.customer_state.c.customer_id)
     .with_for_update()
@@ -105,20 +106,37 @@ _NEEDED = (
 )
 
 
+#: What a customer has been given under a number of the audit, as its hash takes it.
+_ADDED = (
+    select(*audit.VERSION_COLUMNS)
+    .where(
+        tables.mapping_version.c.customer_id == bindparam("customer_id", type_=sa.Integer),
+        tables.mapping_version.c.audit_number == bindparam("audit_number", type_=sa.Integer),
+    )
+    .order_by(*audit.VERSION_ORDER)
+)
+
+#: How many rows are fetched at a time.
+_CHUNK = 10_000
+
+_FIRST = audit.Head()
+
+
 class Stored:
     """
     The database, whose customers are locked before what an update may change is read.
 
-    *added* counts the mapping versions that were stored, *fallen* the mapping periods that left the current state;
-    *seen* are the customers who can see a difference.
+    *added* counts the mapping versions that were stored by customer, *fallen* the mapping periods that left the
+    current state; *seen* are the customers who can see a difference.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.added = 0
+        self.added: Counter[int] = Counter()
         self.fallen = 0
         self.seen: set[int] = set()
         self._locked: set[int] = set()
+        self._heads: dict[int, audit.Head] = {}
 
     def lock_out_other_folders(self) -> None:
         """
@@ -133,8 +151,23 @@ class Stored:
         """Keeps updates of these customers out until the transaction ends, in ascending order."""
         wanted = set(customer_ids) - self._locked
         if wanted:
-            self.connection.execute(_LOCK, {"customer_ids": sorted(wanted)}).all()
+            for customer_id, *head in self.connection.execute(_LOCK, {"customer_ids": sorted(wanted)}):
+                self._heads[customer_id] = audit.Head(*head)
         self._locked |= wanted
+
+    def head(self, customer_id: int) -> audit.Head:
+        """The head of the audit of a customer, who is locked or new."""
+        return self._heads.get(customer_id, _FIRST)
+
+    def versions_hash(self, customer_id: int) -> tuple[int, str]:
+        """How many mapping versions were stored for the customer, and their hash as the audit has it."""
+        added = self.added[customer_id]
+        if not added:
+            return audit.versions_hash(())
+        values = {"customer_id": customer_id, "audit_number": self.head(customer_id).number + 1}
+        # A server-side cursor where there are many: else all would be fetched before the first one is here.
+        options = {"yield_per": _CHUNK} if added > _CHUNK else {}
+        return audit.versions_hash(self.connection.execute(_ADDED, values, execution_options=options))
 
     def customers(self) -> dict[int, str]:
         rows = self.connection.execute(select(tables.customer.c.customer_id, tables.customer.c.name))
@@ -167,7 +200,7 @@ class Stored:
         self.lock(customer_id for customer_id, _ in keys)
         versions: dict[Key, dict[int, list[Version]]] = {key: {} for key in keys}
         current: dict[Key, set[int]] = {key: set() for key in keys}
-        for customer_id, contract_id, month, _, *version in bulk.select(
+        for customer_id, contract_id, month, _, *version, _ in bulk.select(
             self.connection, tables.mapping_version, keys
         ):
             versions[customer_id, contract_id].setdefault(month, []).append(tuple(version))
@@ -183,7 +216,10 @@ class Stored:
             if not mapping.added:
                 continue
             customer_id, contract_id = mapping.customer_id, mapping.contract_id
-            added += [(customer_id, contract_id, month, place, *version) for month, place, version in mapping.added]
+            number = self.head(customer_id).number + 1
+            added += [
+                (customer_id, contract_id, month, place, *version, number) for month, place, version in mapping.added
+            ]
             last = {
                 month: (customer_id, contract_id, month, begin, end, version, place, subaccount_id)
                 for month, place, (begin, end, version, subaccount_id) in mapping.added
@@ -191,10 +227,10 @@ class Stored:
             for month, row in last.items():
                 (further if month in mapping.current else first).append(row)
             self.seen.add(customer_id)
+            self.added[customer_id] += len(mapping.added)
         bulk.insert(self.connection, tables.mapping_version, added)
         bulk.insert(self.connection, tables.current_mapping, first)
         bulk.replace(self.connection, tables.current_mapping, further)
-        self.added += len(added)
 
     def let_fall(self, customer_id: int, contract_id: int, months: Collection[int]) -> None:
         """Takes these months out of the current state; their versions stay. Reading 27."""

@@ -5,6 +5,8 @@ The tables. Every key of a customer's data begins with customer_id, so that they
 contract is stored once for each of its parties, and so are its mappings: each party has its own (reading
 26). `mapping_version` is only ever added to; `current_mapping` holds the last version of each mapping
 period and is replaced in the same transaction. Versions are numbered within (customer, contract, month).
+`audit` tells how each change came; its rows are numbered within the customer, and each holds the hash of the
+one before it.
 
 Columns are named as the XML's elements. Times are whole seconds since 1970 in UTC, a month is 201508:
 whole numbers mean the same on every database. Texts are compared and ordered by code point (reading 61).
@@ -42,8 +44,14 @@ def seconds(instant: datetime | None) -> int | None:
 
 
 @lru_cache(maxsize=65536)
-def _instant(kept: int | None) -> datetime | None:
-    return None if kept is None else _EPOCH + timedelta(seconds=kept)
+def _maybe_instant(kept: int | None) -> datetime | None:
+    return None if kept is None else instant(kept)
+
+
+@lru_cache(maxsize=65536)
+def instant(kept: int) -> datetime:
+    """The time that the tables keep so: UTC."""
+    return _EPOCH + timedelta(seconds=kept)
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +81,7 @@ class Time(UserDefinedType[datetime]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
         """From what is kept to a value."""
-        return _instant
+        return _maybe_instant
 
 
 class EasternMonth(UserDefinedType[Month]):
@@ -94,6 +102,9 @@ class EasternMonth(UserDefinedType[Month]):
         """From what is kept to a value."""
         return _month
 
+
+#: What stands for the hash before the first row of an audit.
+NO_HASH = "0" * 64
 
 #: SQLite compares texts by code point of itself; PostgreSQL does under this collation.
 CodePoints = Text().with_variant(Text(collation="C"), "postgresql")
@@ -120,11 +131,39 @@ grants = Table(
     ForeignKeyConstraint(["user_name"], ["users.user_name"]),
 )
 
+# Where a user has pins, no other certificate lets them in.
+pins = Table(
+    "pins",
+    metadata,
+    Column("user_name", CodePoints, primary_key=True),
+    Column("fingerprint", CodePoints, primary_key=True),
+    Column("time", Time, nullable=False),
+    ForeignKeyConstraint(["user_name"], ["users.user_name"]),
+    sqlite_with_rowid=False,
+)
+
+# By issuer and serial number, which its issuer has signed: who holds the key of a certificate can often make another
+# encoding of its signature, with which it has another fingerprint and is trusted all the same.
+revoked = Table(
+    "revoked",
+    metadata,
+    Column("issuer", CodePoints, primary_key=True),
+    Column("serial", CodePoints, primary_key=True),
+    Column("subject", CodePoints, nullable=False),
+    Column("fingerprint", CodePoints, nullable=False),
+    Column("time", Time, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 customer_state = Table(
     "customer_state",
     metadata,
     Column("customer_id", Integer, primary_key=True, autoincrement=False),
     Column("revision", CodePoints, nullable=False),
+    # The head of the customer's audit: how many rows it has, and the hash and the time of the last.
+    Column("audit_count", Integer, nullable=False, server_default="0"),
+    Column("audit_hash", CodePoints, nullable=False, server_default=NO_HASH),
+    Column("audit_time", Time),
 )
 
 subaccount_version = Table(
@@ -182,6 +221,30 @@ mapping_version = Table(
     Column("end", Time, nullable=False),
     Column("version", Time, nullable=False),
     Column("subaccount_id", CodePoints, nullable=False),
+    # The row of the customer's audit that tells how it came; none where it is older than the audit.
+    Column("audit_number", Integer),
+    sqlite_with_rowid=False,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("customer_id", Integer, primary_key=True, autoincrement=False),
+    Column("audit_number", Integer, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("kind", CodePoints, nullable=False),
+    Column("user_name", CodePoints, nullable=False),
+    Column("subject", CodePoints, nullable=False),
+    Column("serial", CodePoints, nullable=False),
+    Column("fingerprint", CodePoints, nullable=False),
+    Column("address", CodePoints, nullable=False),
+    Column("request_id", CodePoints, nullable=False),
+    Column("status", Integer),
+    Column("body_sha256", CodePoints, nullable=False),
+    Column("versions_created", Integer, nullable=False),
+    Column("versions_sha256", CodePoints, nullable=False),
+    Column("detail", CodePoints, nullable=False),
+    Column("hash", CodePoints, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -1,5 +1,5 @@
 """
-The update transaction: the customer's lock, the new versions, the new revision.
+The update transaction: the customer's lock, the new versions, their audit row, the new revision.
 
 An update is an insert: `mapping_version` only grows; `current_mapping` is brought level in the same
 transaction. All of it inside one customer_id, a constant number of statements.
@@ -10,12 +10,16 @@ Clause 3.2.3. Readings 28, 41, 57.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, select
 
+from ibt.store import audit
+from ibt.store.audit import Deed, Head
 from ibt.store.dialects import ForEach
+from ibt.store.question import Change, Question
 from ibt.store.reads import CUSTOMER_ID
 from ibt.store.tables import (
     CodePoints,
@@ -40,12 +44,25 @@ def new_revision() -> str:
     return secrets.token_hex(16)
 
 
-_LOCK = select(customer_state.c.revision).where(customer_state.c.customer_id == CUSTOMER_ID).with_for_update()
+class Locked(NamedTuple):
+    """A customer whose only update this is: the revision that stands, and the head of the audit."""
+
+    customer_id: int
+    revision: str
+    head: Head
 
 
-def lock(connection: Connection, customer_id: int) -> str:
-    """Makes this the customer's only update until the transaction ends; returns the revision that stands."""
-    return str(connection.execute(_LOCK, {"customer_id": customer_id}).scalar_one())
+_LOCK = Question(
+    select(customer_state.c.revision, *audit.HEAD)
+    .where(customer_state.c.customer_id == CUSTOMER_ID)
+    .with_for_update()
+)
+
+
+def lock(connection: Connection, customer_id: int) -> Locked:
+    """Makes this the customer's only update until the transaction ends; tells the state that stands."""
+    ((revision, *head),) = _LOCK.ask(connection, {"customer_id": customer_id})
+    return Locked(customer_id, revision, Head(*head))
 
 
 #: The period that gets a new version, and what is new of it, as the tables keep them.
@@ -53,6 +70,7 @@ _PERIOD: dict[str, TypeEngine[Any]] = {"contract_id": sa.Integer(), "month": sa.
 _NEW: dict[str, TypeEngine[Any]] = {"version": sa.BigInteger(), "subaccount_id": sa.Text()}
 
 _OF_CUSTOMER: sa.BindParameter[int] = bindparam("of_customer", type_=sa.Integer)
+_NUMBER: sa.BindParameter[int] = bindparam("audit_number", type_=sa.Integer)
 
 
 def _is_the_period(given: Mapping[str, ColumnElement[Any]]) -> list[ColumnElement[bool]]:
@@ -69,32 +87,44 @@ def _replace(given: Mapping[str, ColumnElement[Any]]) -> Executable:
 
 
 def _keep(given: Mapping[str, ColumnElement[Any]]) -> Executable:
-    columns = [column.name for column in mapping_version.c]
-    current = select(*(current_mapping.c[name] for name in columns)).where(*_is_the_period(given))
-    return sa.insert(mapping_version).from_select(columns, current)
+    of_current = [column.name for column in mapping_version.c if column.name in current_mapping.c]
+    current = select(*(current_mapping.c[name] for name in of_current), _NUMBER).where(*_is_the_period(given))
+    return sa.insert(mapping_version).from_select([*of_current, "audit_number"], current)
 
 
 _REPLACE = ForEach(_replace, {**_PERIOD, **_NEW})
 _KEEP = ForEach(_keep, _PERIOD)
 
-_RENEW = (
+_RENEW = Change(
     sa.update(customer_state)
     .where(customer_state.c.customer_id == _OF_CUSTOMER)
-    .values(revision=bindparam("new_revision", type_=CodePoints))
+    .values(revision=bindparam("new_revision", type_=CodePoints), **audit.MOVED)
 )
 
 
-def add_versions(connection: Connection, customer_id: int, new: Sequence[NewVersion]) -> str:
+def add_versions(connection: Connection, locked: Locked, new: Sequence[NewVersion], deed: Deed) -> str:
     """
     Makes *new* the current versions of their periods, and renews the revision, which it returns.
 
-    To be called under the customer's lock, and only where there is something new.
+    The audit tells of it as *deed*, with how many versions there are. To be called under the customer's lock, and
+    only where there is something new.
     """
+    customer_id = locked.customer_id
     periods = [(each.contract_id, month_number(each.month)) for each in new]
     versions = [(seconds(each.version.version), each.version.subaccount_id) for each in new]
+    created, versions_sha256 = audit.versions_hash(sorted(map(_version_row, new)))
+    entry = audit.entry(customer_id, locked.head, replace(deed, versions_created=created), versions_sha256)
     replaced = [(*period, *version) for period, version in zip(periods, versions, strict=True)]
     _REPLACE.execute(connection, replaced, of_customer=customer_id)
-    _KEEP.execute(connection, periods, of_customer=customer_id)
+    _KEEP.execute(connection, periods, of_customer=customer_id, audit_number=entry.audit_number)
+    audit.insert(connection, entry)
     renewed = new_revision()
-    connection.execute(_RENEW, {"of_customer": customer_id, "new_revision": renewed})
+    _RENEW.make(connection, {"of_customer": customer_id, "new_revision": renewed, **audit.moved_to(entry.head)})
     return renewed
+
+
+def _version_row(new: NewVersion) -> tuple[Any, ...]:  # Any: what a column holds
+    """*new* as `audit.versions_hash` wants it."""
+    version = new.version
+    times = map(seconds, (version.begin, version.end, version.version))
+    return (new.contract_id, month_number(new.month), *times, version.subaccount_id)
