@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -51,6 +52,16 @@ class Issued:
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal."""
         return self.certificate.fingerprint(SHA256()).hex()
+
+    def encoded_otherwise(self) -> Path:
+        """A PEM file with the key and the certificate in the other encoding that each signature on P-256 has."""
+        r, s = decode_dss_signature(self.certificate.signature)
+        twin = encode_dss_signature(r, _ORDER_OF_P256 - s)
+        signed = self.certificate.tbs_certificate_bytes + _ECDSA_WITH_SHA256
+        key = self.pem.read_text().partition("-----BEGIN CERTIFICATE")[0]
+        pem = self.pem.with_suffix(".twin.pem")
+        pem.write_text(key + DER_cert_to_PEM_cert(_der(0x30, signed + _der(0x03, b"\0" + twin))))
+        return pem
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,24 @@ class Authority:
         certificate = self._signed(built)
         return Authority(key, certificate, self.folder, (certificate, *self.chain))
 
+    def revoke(
+        self,
+        *revoked: x509.Certificate,
+        end: datetime | None = None,
+        extension: x509.ExtensionType | None = None,
+    ) -> bytes:
+        """The list that these certificates are revoked, as PEM; it ends in a week, or at *end*."""
+        now = datetime.now(UTC)
+        end = end or now + 7 * DAY
+        built = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        built = built.last_update(min(now, end) - DAY).next_update(end)
+        for each in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(each.serial_number).revocation_date(now - DAY)
+            built = built.add_revoked_certificate(entry.build())
+        if extension is not None:
+            built = built.add_extension(extension, critical=True)
+        return built.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
+
     def write(self, key: Path, certificate: Path) -> None:
         """Writes key and certificate, each into a file of its own."""
         key.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -147,6 +176,9 @@ def rsa_2048() -> rsa.RSAPrivateKey:
     """A new RSA key."""
     return rsa.generate_private_key(65537, 2048)
 
+
+#: How many points the curve P-256 generates (FIPS 186-5).
+_ORDER_OF_P256 = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 #: The AlgorithmIdentifier ecdsa-with-SHA256 (RFC 5758 3.2).
 _ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")

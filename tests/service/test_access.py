@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,7 +19,7 @@ from sqlalchemy import delete, event, insert
 from ibt.rules.faults import Refusal
 from ibt.service import access
 from ibt.service.access import Certificate
-from ibt.store import Database, tables
+from ibt.store import Database, people, tables
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 END = datetime(2027, 1, 1, tzinfo=UTC)
@@ -58,7 +60,7 @@ def pem(*names: tuple[x509.ObjectIdentifier, str]) -> str:
 
 def known_by(*common_names: str) -> Certificate:
     subject = ",".join(f"CN={name}" for name in common_names)
-    return Certificate(subject, "CN=An authority", "ab" * 32, common_names, END)
+    return Certificate(subject, "CN=An authority", "07", "ab" * 32, common_names, END)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +113,14 @@ def test_a_certificate_is_read(
 ) -> None:
     text = pem(*names)
     fingerprint = x509.load_pem_x509_certificate(text.encode()).fingerprint(hashes.SHA256()).hex()
-    expected = Certificate(subject, "CN=An authority", fingerprint, common_names, END)
+    expected = Certificate(subject, "CN=An authority", "07", fingerprint, common_names, END)
     assert access.read_certificate(text) == expected
-    assert expected.names() == {"subject": subject, "issuer": "CN=An authority", "fingerprint": fingerprint}
+    assert expected.names() == {
+        "subject": subject,
+        "issuer": "CN=An authority",
+        "serial": "07",
+        "fingerprint": fingerprint,
+    }
 
 
 def test_a_certificate_is_refused_after_its_end() -> None:
@@ -123,6 +130,42 @@ def test_a_certificate_is_refused_after_its_end() -> None:
         certificate.refuse_expired(END + timedelta(seconds=1))
     assert caught.value.status == 403
     assert caught.value.text.startswith("It is past the end, 2027-01-01T00:00:00Z, of the certificate with subject")
+
+
+@pytest.mark.parametrize(
+    ("number", "serial"), [(0, "00"), (7, "07"), (0xABC, "0abc"), (2**159 + 1, f"80{'00' * 18}01")]
+)
+def test_a_serial_number_is_written_as_openssl_does(number: int, serial: str) -> None:
+    assert access.serial_of(number) == serial
+
+
+def test_an_end_that_is_near_is_logged_once_a_day_for_each_certificate() -> None:
+    reminder = access.Reminder()
+    one = access.Caller("one", known_by("one"), frozenset(), "")
+    renewed = access.Caller("one", replace(known_by("one"), fingerprint="cd" * 32), frozenset(), "")
+    first_day = END - timedelta(days=30)
+    with structlog.testing.capture_logs() as logged:
+        reminder.note(one, first_day - timedelta(seconds=1))
+        assert logged == []
+        for caller, now in ((one, first_day), (one, first_day), (renewed, first_day), (renewed, first_day)):
+            reminder.note(caller, now)
+        reminder.note(one, first_day + timedelta(days=1))
+    expected = {
+        "event": "certificate ends soon",
+        "log_level": "warning",
+        "user": "one",
+        "end": "2027-01-01T00:00:00Z",
+    }
+    assert logged == [{**expected, **caller.certificate.names()} for caller in (one, renewed, one)]
+
+
+def test_how_many_were_told_of_is_bounded() -> None:
+    reminder = access.Reminder()
+    with structlog.testing.capture_logs():
+        for number in range(10_000):
+            caller = access.Caller("one", replace(known_by("one"), fingerprint=f"{number:064x}"), frozenset(), "")
+            reminder.note(caller, END)
+    assert len(reminder._reminded) <= access._MOST_REMINDED
 
 
 # Callers ----------------------------------------------------------------------------------------------------
@@ -226,6 +269,35 @@ def test_a_change_of_grants_acts_at_once(granted: Database) -> None:
         with pytest.raises(Refusal, match="at any customer"):
             caller.again(connection, 1)
         transaction.rollback()
+
+
+def test_a_revoked_certificate_and_one_that_the_user_is_not_pinned_to_are_refused_at_once(granted: Database) -> None:
+    certificate, other = known_by("two"), known_by("one")
+    seen = f'the certificate with subject "CN=two" and SHA-256 fingerprint {"ab" * 32}'
+    with granted.engine.connect().execution_options(ibt_writes=True) as connection:
+        transaction = connection.begin()
+        caller = access.caller(connection, certificate, 1)
+        people.pin(connection, "two", "cd" * 32, BEGIN)
+        with pytest.raises(Refusal) as pinned:
+            caller.again(connection, 1)
+        people.revoke_certificate(connection, people.Revoked("CN=An authority", "07", "", "", BEGIN))
+        with pytest.raises(Refusal) as revoked:
+            caller.again(connection, 1)
+        with pytest.raises(Refusal, match="was revoked"):
+            access.caller(connection, other, 1)
+        people.undo_revocation(connection, "CN=An authority", "07", BEGIN)
+        people.pin(connection, "two", "ab" * 32, BEGIN)
+        caller.again(connection, 1)
+        transaction.rollback()
+    assert (pinned.value.status, revoked.value.status) == (403, 403)
+    assert pinned.value.text == (
+        f'User "two" is let in by certain certificates only, and {seen} is none of them: have your Security '
+        "Administrator tell the operator of the service of it (1.2, reading 55)"
+    )
+    assert revoked.value.text == (
+        f"Nobody is let in any more with {seen}, which was revoked: have your Security Administrator issue a new one "
+        "(1.2, reading 55)"
+    )
 
 
 def test_who_asks_what_they_may_and_of_which_state_is_one_statement(granted: Database) -> None:

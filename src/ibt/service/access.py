@@ -3,7 +3,8 @@ Who is asking, and what they may do.
 
 A certificate under a trusted CA names a user by its subject's common name; the user's grants say at which
 customers they have the role. Both are asked anew for each request, in one statement, so that a change acts
-at once. Certificates are not recognised by fingerprint: they are renewed every year.
+at once, with whether the certificate is revoked. Certificates are not recognised by fingerprint, as they are
+renewed every year; but a user may be pinned to some.
 
 Clauses 1.2, 1.3. Readings 7-9, 55, 56.
 """
@@ -11,7 +12,7 @@ Clauses 1.2, 1.3. Readings 7-9, 55, 56.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from ssl import PEM_cert_to_DER_cert
@@ -21,7 +22,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ibt.rules.faults import Refusal, Rule, quoted
+from ibt.service.log import log
 from ibt.store import reads
+from ibt.store.reads import Shown
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -43,10 +46,24 @@ EXPIRED = Rule(
     "1.2, readings 8, 55",
     403,
 )
+REVOKED = Rule(
+    "certificate-revoked",
+    "Nobody is let in any more with {certificate}, which was revoked: have your Security Administrator issue a new "
+    "one",
+    "1.2, reading 55",
+    403,
+)
 COMMON_NAMES = Rule(
     "common-name",
     "A user is known by one common name (CN), and {certificate} has {count}: use a certificate whose subject has "
     "exactly one",
+    "1.2, reading 55",
+    403,
+)
+PINNED = Rule(
+    "certificate-not-pinned",
+    "User {user} is let in by certain certificates only, and {certificate} is none of them: have your Security "
+    "Administrator tell the operator of the service of it",
     "1.2, reading 55",
     403,
 )
@@ -65,23 +82,39 @@ OTHER_CUSTOMER = Rule(
     403,
 )
 
+#: So long before its end a certificate is told of.
+ENDS_SOON = timedelta(days=30)
+
+#: Of so many certificates a process knows that it has told of them.
+_MOST_REMINDED = 4096
+
 _UNREADABLE = "(not readable)"
 _NO_END = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A client's certificate as the handshake has verified it; names as RFC 4514 writes them, SHA-256 in hex."""
+    """
+    A client's certificate as the handshake has verified it.
+
+    Names are as RFC 4514 writes them; serial and fingerprint (SHA-256) in hexadecimal, small letters, whole octets.
+    """
 
     subject: str
     issuer: str
+    serial: str
     fingerprint: str
     common_names: tuple[str, ...]
     not_after: datetime
 
     def names(self) -> dict[str, str]:
         """What the log calls it by where it is refused."""
-        return {"subject": self.subject, "issuer": self.issuer, "fingerprint": self.fingerprint}
+        return {
+            "subject": self.subject,
+            "issuer": self.issuer,
+            "serial": self.serial,
+            "fingerprint": self.fingerprint,
+        }
 
     def refuse_expired(self, now: datetime) -> None:
         """Refuses with 403 after its end: an open connection, or one resumed, outlives what its handshake saw."""
@@ -102,12 +135,19 @@ def read_certificate(pem: str) -> Certificate:
         return Certificate(
             certificate.subject.rfc4514_string(),
             certificate.issuer.rfc4514_string(),
+            serial_of(certificate.serial_number),
             fingerprint,
             tuple(str(name.value) for name in names),
             certificate.not_valid_after_utc,
         )
     except ValueError:  # authorities sign more than the standards allow, and OpenSSL takes more than we can read
-        return Certificate(_UNREADABLE, _UNREADABLE, fingerprint, (), _NO_END)
+        return Certificate(_UNREADABLE, _UNREADABLE, _UNREADABLE, fingerprint, (), _NO_END)
+
+
+def serial_of(number: int) -> str:
+    """A serial number in hexadecimal, as OpenSSL prints it, in small letters."""
+    octets = f"{number:x}"
+    return octets if len(octets) % 2 == 0 else f"0{octets}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +158,10 @@ class Caller:
     certificate: Certificate
     customer_ids: frozenset[int]
     revision: str
+
+    def sees_the_same(self, connection: Connection, customer_id: int) -> bool:
+        """Whether the revision is still the same, and so all that the customer can see."""
+        return reads.revision(connection, customer_id) == self.revision
 
     def again(self, connection: Connection, customer_id: int) -> None:
         """Refuses with 403 where the caller may no longer act for *customer_id*."""
@@ -130,9 +174,27 @@ class Caller:
             raise Refusal.of(OTHER_CUSTOMER, user=user, certificate=self.certificate, customer_id=customer_id)
 
 
+class Reminder:
+    """Says in the log, once a day for each certificate, that it ends soon: its user may not notice in time."""
+
+    def __init__(self) -> None:
+        self._reminded: dict[str, date] = {}
+
+    def note(self, caller: Caller, now: datetime) -> None:
+        """Notes that this caller came; may be called by any thread."""
+        certificate = caller.certificate
+        if certificate.not_after - now > ENDS_SOON or self._reminded.get(certificate.fingerprint) == now.date():
+            return
+        if len(self._reminded) >= _MOST_REMINDED:
+            self._reminded.clear()
+        self._reminded[certificate.fingerprint] = now.date()
+        end = f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"
+        log.warning("certificate ends soon", user=caller.user_name, end=end, **certificate.names())
+
+
 def caller(connection: Connection, certificate: Certificate | None, customer_id: int) -> Caller:
     """
-    Who asks for the data of *customer_id*; refuses with 403 who has no role anywhere.
+    Who asks for the data of *customer_id*; refuses with 403 who has no role anywhere, or not by this certificate.
 
     Clause 1.3. Readings 7-9, 55, 56.
     """
@@ -141,8 +203,13 @@ def caller(connection: Connection, certificate: Certificate | None, customer_id:
     if len(certificate.common_names) != 1:
         raise Refusal.of(COMMON_NAMES, certificate=certificate, count=len(certificate.common_names) or "no")
     user_name = certificate.common_names[0]
-    granted = reads.grants_of(connection, user_name, customer_id)
-    having_role = [grant for grant in granted if grant.role == ROLE]
+    shown = Shown(certificate.issuer, certificate.serial, certificate.fingerprint)
+    rights = reads.rights(connection, user_name, shown, customer_id)
+    if rights.revoked:
+        raise Refusal.of(REVOKED, certificate=certificate)
+    if rights.pinned:
+        raise Refusal.of(PINNED, user=quoted(user_name), certificate=certificate)
+    having_role = [grant for grant in rights.grants if grant.role == ROLE]
     if not having_role:
         raise Refusal.of(NO_ROLE, user=quoted(user_name), certificate=certificate)
     revision = next((grant.revision for grant in having_role if grant.revision is not None), "")
