@@ -71,7 +71,8 @@ $(STAMP): requirements.txt pyproject.toml
 system: ## see that the system's packages are there that tests need; as root, install them
 	@missing=; \
 	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	for program in strace openssl curl; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	for program in strace openssl curl faketime haproxy nginx; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	[ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || missing="$$missing libnginx-mod-http-js"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -12,9 +12,12 @@ CREATE EXTENSION IF NOT EXISTS citus;
 SELECT create_reference_table('customer');
 SELECT create_reference_table('users');
 SELECT create_reference_table('grants');
+SELECT create_reference_table('pins');
+SELECT create_reference_table('revoked');
 
 SELECT create_distributed_table('customer_state', 'customer_id');
 SELECT create_distributed_table('subaccount_version', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('contract', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('current_mapping', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('mapping_version', 'customer_id', colocate_with => 'customer_state');
+SELECT create_distributed_table('audit', 'customer_id', colocate_with => 'customer_state');

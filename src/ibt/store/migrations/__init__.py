@@ -4,7 +4,8 @@ The schema: how it is brought forward, and which programs may run on it.
 A migration only adds what the next program needs, so that programs of before and after run on it side by side;
 what no program uses any more is taken away by a migration of a later release. That one then says so: beside its
 number the schema names the oldest program that may run on it, by the newest migration that the program knows.
-Migrations are numbered 0001, 0002 and so on, in one line.
+Migrations are numbered 0001, 0002 and so on, in one line. One that is to run while services do changes one table that
+they use, in a moment: each is a transaction of its own, which needs that table for itself.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ def schema(connection: Connection) -> Schema:
     return Schema(number, oldest, known)
 
 
-def upgrade(connection: Connection) -> None:
-    """Runs the migrations that are missing, in the transaction of *connection*."""
-    alembic.command.upgrade(_configuration(connection), "head")
+def upgrade(connection: Connection, *, one: bool = False) -> None:
+    """Runs the migrations that are missing, or the first *one* of them, in the transaction of *connection*."""
+    alembic.command.upgrade(_configuration(connection), "+1" if one else "head")
 
 
 def _configuration(connection: Connection) -> alembic.config.Config:
