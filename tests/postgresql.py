@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -41,10 +41,11 @@ _NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A PostgreSQL that runs: its process and its port on 127.0.0.1."""
+    """A PostgreSQL that runs: its process, its port on 127.0.0.1, and who runs it, as Popen is told."""
 
     process: int
     port: int
+    owner: Mapping[str, Any]  # Any: as Popen has it
 
     def url(self, name: str) -> str:
         """The URL of its database *name*."""
@@ -67,34 +68,100 @@ class Server:
 
 
 @contextmanager
-def running(*, durable: bool = False) -> Iterator[Server]:
-    """A PostgreSQL for as long as the block runs; commits survive a crash of the machine only where *durable*."""
+def running(
+    *, durable: bool = False, initdb: Sequence[str | Path] = (), configure: Sequence[str] = ()
+) -> Iterator[Server]:
+    """
+    A PostgreSQL for as long as the block runs; commits survive a crash of the machine only where *durable*.
+
+    *initdb* has more options for that program, *configure* more settings.
+    """
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="ibt-postgresql-") as name:
         folder = Path(name)
-        owner = _owner(folder)
+        owner = {**the_owner(), "cwd": folder}
+        if "user" in owner:
+            os.chown(folder, owner["user"], owner["group"])
         cluster = folder / "cluster"
-        _make_cluster(programs, cluster, owner)
+        _make_cluster(programs, cluster, owner, initdb)
         port = _free_port()
         settings = ["listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}"]
-        settings += () if durable else _NOT_DURABLE
-        options = [part for setting in settings for part in ("-c", setting)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [programs / "postgres", "-D", cluster, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the tests: they end it when they have ended
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (nothing else runs yet that could hold a lock)
-                **owner,
-            )
+        settings += [*(() if durable else _NOT_DURABLE), *configure]
+        process = _started(programs, cluster, settings, owner)
         try:
             _await(process, port, folder / "log")
-            yield Server(process.pid, port)
+            yield Server(process.pid, port, owner)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(_STARTS_WITHIN_SECONDS)
+
+
+class Standby:
+    """A copy of *primary* in *folder*, which follows it from `start` to `stop`, under the name `standby`."""
+
+    def __init__(self, primary: Server, folder: Path) -> None:
+        self._programs = _programs()
+        self._owner = {**primary.owner, "cwd": folder}
+        if "user" in self._owner:
+            os.chown(folder, self._owner["user"], self._owner["group"])
+        self._cluster = folder / "cluster"
+        self._port = _free_port()
+        self._settings = [f"port={self._port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}"]
+        self._settings += [*_NOT_DURABLE, "cluster_name=standby"]
+        self._process: subprocess.Popen[bytes] | None = None
+        source = f"host=127.0.0.1 port={primary.port} user=ibt"
+        command = [
+            self._programs / "pg_basebackup",
+            "-D",
+            self._cluster,
+            "-d",
+            source,
+            "-R",
+            "-c",
+            "fast",
+            "--no-sync",
+        ]
+        subprocess.run(list(map(str, command)), check=True, **self._owner)
+
+    def start(self) -> None:
+        """Starts it; it answers then."""
+        self._process = _started(self._programs, self._cluster, self._settings, self._owner)
+        _await(self._process, self._port, self._cluster.parent / "log")
+
+    def stop(self) -> None:
+        """Stops it, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(_STARTS_WITHIN_SECONDS)
+            self._process = None
+
+
+@contextmanager
+def standby_of(primary: Server) -> Iterator[Standby]:
+    """A standby of *primary* that does not run yet; it is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="ibt-standby-") as name:
+        standby = Standby(primary, Path(name))
+        try:
+            yield standby
+        finally:
+            standby.stop()
+
+
+def _started(
+    programs: Path, cluster: Path, settings: Sequence[str], owner: Mapping[str, Any]
+) -> subprocess.Popen[bytes]:
+    """A server on *cluster*, which logs beside it."""
+    options = [part for setting in settings for part in ("-c", setting)]
+    with (cluster.parent / "log").open("ab") as log:
+        return subprocess.Popen(
+            [programs / "postgres", "-D", cluster, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for the tests: they end it when they have ended
+            preexec_fn=_end_with_the_tests,  # noqa: PLW1509 (nothing else runs yet that could hold a lock)
+            **owner,
+        )
 
 
 def _programs() -> Path:
@@ -118,18 +185,17 @@ def _version(folder: Path) -> int:
     return int(found[0]) if found else 0
 
 
-def _owner(folder: Path) -> dict[str, Any]:  # Any: as Popen has it
-    """Who runs PostgreSQL, as Popen is told: we, or, as it refuses root, another user, who gets *folder*."""
+def the_owner() -> dict[str, Any]:  # Any: as Popen has it
+    """Who runs PostgreSQL, as Popen is told: we, or, as it refuses root, another user."""
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
     if os.geteuid() != 0:
-        return {"env": environment, "cwd": folder}
+        return {"env": environment}
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
     user = names.get("postgres") or names["nobody"]
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    return {"env": environment, "cwd": folder, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
+    return {"env": environment, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
 
 
-def _make_cluster(programs: Path, cluster: Path, owner: dict[str, Any]) -> None:
+def _make_cluster(programs: Path, cluster: Path, owner: dict[str, Any], more: Sequence[str | Path]) -> None:
     language = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
     command: list[str | Path] = [
         programs / "initdb",
@@ -140,6 +206,7 @@ def _make_cluster(programs: Path, cluster: Path, owner: dict[str, Any]) -> None:
         "--auth=trust",
         "--no-sync",
         *language,
+        *more,
     ]
     made = subprocess.run(command, check=False, capture_output=True, text=True, **owner)
     if made.returncode:

@@ -9,29 +9,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import Counter as Multiset
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Executor, Future
 
     from prometheus_client import CollectorRegistry
 
     from ibt.rules.faults import Fault
+    from ibt.store import Connections
 
 #: Of a request that names no operation, or whose head was never good.
 NO_OPERATION = "none"
 
 #: When the certificate that the workers show to clients ends: the name of the metric.
 SERVER_CERTIFICATE_END = "ibt_server_certificate_end_seconds"
+
+#: When the first list of revoked certificates ends: the name of the metric.
+CLIENT_CRL_END = "ibt_client_crl_end_seconds"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -84,9 +91,35 @@ class Metrics:
             registry=kept,
             multiprocess_mode="livemin",
         )
+        self._database_open = Gauge(
+            "ibt_database_connections_open",
+            "Connections to the database.",
+            registry=kept,
+            multiprocess_mode="livesum",
+        )
+        self._database_in_use = Gauge(
+            "ibt_database_connections_in_use",
+            "Connections to the database that a transaction has.",
+            ("kind",),
+            registry=kept,
+            multiprocess_mode="livesum",
+        )
+        self._database_wait = Histogram(
+            "ibt_database_wait_seconds",
+            "How long a request waited for a thread with a connection.",
+            ("kind",),
+            registry=kept,
+            buckets=_SECONDS,
+        )
+        self._crl_end = Gauge(
+            CLIENT_CRL_END,
+            "When the first list of revoked certificates ends.",
+            registry=kept,
+            multiprocess_mode="livemin",
+        )
         self._client_ends: dict[str, datetime] = {}
         self._lock = Lock()
-        for end in (self._server_end, self._client_end):
+        for end in (self._server_end, self._client_end, self._crl_end):
             end.set(float("inf"))
 
     def answered(self, operation: str, status: int, seconds: float | None = None) -> None:
@@ -110,10 +143,24 @@ class Metrics:
         with contextlib.suppress(OSError):
             self._memory.set(int(_OWN_MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
 
+    def note_database(self, connections: Connections) -> None:
+        """Notes the connections to the database that this process has now."""
+        self._database_open.set(connections.open)
+        self._database_in_use.labels("reading").set(connections.reading)
+        self._database_in_use.labels("updating").set(connections.updating)
+
+    def threads(self, kind: str, count: int) -> Executor:
+        """So many threads, each of which has a connection of that kind; it is noted how long work waits for one."""
+        return _Threads(count, kind, self._database_wait.labels(kind).observe)
+
     def note_server_certificate(self, pem: bytes) -> None:
         """Notes the end of the first certificate in *pem*, which clients are shown from now on."""
         with contextlib.suppress(ValueError):  # OpenSSL takes more than we can read
             self._server_end.set(x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc.timestamp())
+
+    def note_client_crl(self, end: datetime | None) -> None:
+        """Notes the end of the first list of revoked certificates that ends, of those in use; None: none does."""
+        self._crl_end.set(float("inf") if end is None else end.timestamp())
 
     def note_client_certificate(self, user_name: str, end: datetime) -> None:
         """Notes the end of the certificate that a user came with: it takes the place of the one before."""
@@ -122,6 +169,25 @@ class Metrics:
         with self._lock:
             self._client_ends[user_name] = end
             self._client_end.set(min(self._client_ends.values()).timestamp())
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that tell *waited* how many seconds each work waited until it was begun."""
+
+    def __init__(self, count: int, name: str, waited: Callable[[float], None]) -> None:
+        super().__init__(count, name)
+        self._waited = waited
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **named: Any
+    ) -> Future[Any]:  # Any: as the library has it
+        given = time.perf_counter()
+
+        def begun() -> Any:  # Any: as above
+            self._waited(time.perf_counter() - given)
+            return fn(*args, **named)
+
+        return super().submit(begun)
 
 
 @contextmanager
@@ -146,6 +212,11 @@ def text(folder: Path) -> bytes:
 def server_certificate_end(folder: Path) -> float | None:
     """When the certificate ends that clients are shown, in seconds since 1970; None where no worker lives."""
     return _together(folder).get_sample_value(SERVER_CERTIFICATE_END)
+
+
+def client_crl_end(folder: Path) -> float | None:
+    """When the first list of revoked certificates ends, in seconds since 1970; None where no worker lives."""
+    return _together(folder).get_sample_value(CLIENT_CRL_END)
 
 
 def forget(folder: Path, process: int, was_ready: bool) -> None:

@@ -16,17 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import sqlalchemy as sa
-
 from ibt.service import metrics
 from ibt.service.log import log
 from ibt.service.settings import masked
-from ibt.store import Database, Unavailable, Unusable
-from ibt.store.tables import customer_state
+from ibt.store import Database, Unavailable, Unusable, readiness
 
 if TYPE_CHECKING:
     import socket
@@ -39,16 +37,18 @@ _CLIENT_SECONDS = 5.0
 #: How long it may take to find out whether the service is ready.
 _READY_SECONDS = 10.0
 
+#: How near the end of the server's certificate is worth a line of the log, and how often.
+_NEAR_SECONDS = 30 * 86_400
+_DAY_SECONDS = 86_400
+
 _LONGEST_HEAD = 16_384
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[^ ?]*)(?:\?[^ ]*)? HTTP/1\.[01]\r\n")
 
 _TEXT_TYPE = "text/plain; charset=utf-8"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_LEAVING = "The service is about to end."
 _UNFORESEEN = "Something unforeseen went wrong: the log says what."
-
-#: An update of nothing, which only a database that takes updates does.
-_NO_UPDATE = sa.update(customer_state).where(sa.false()).values(revision=customer_state.c.revision)
 
 
 class Reply(NamedTuple):
@@ -73,23 +73,31 @@ class Reply(NamedTuple):
         return "\r\n".join([*lines, "", ""]).encode() + (self.body if with_body else b"")
 
 
-def work(
+def work(  # noqa: PLR0913, PLR0917 - the first of them are given beforehand
     listener: socket.socket,
     folder: Path,
     unready: Callable[[], list[str]],
     started: Callable[[], None],
     lifeline: int,
+    leave_seconds: float = 0,
 ) -> None:
     """
-    Answers the operator until SIGTERM or SIGINT, or until *lifeline*, a file descriptor, is closed at its other end.
+    Answers the operator until SIGTERM or SIGINT, or until *lifeline*, a file descriptor, is closed at its other end;
+    and for *leave_seconds* after that, in which the service is not ready.
 
     The workers count in *folder*. *unready* says why the service is not ready, a sentence for each reason.
     """
     with asyncio.Runner() as runner:
-        runner.run(_serve(listener, Listener(folder, unready), started, lifeline))
+        runner.run(_serve(listener, Listener(folder, unready), started, lifeline, leave_seconds))
 
 
-async def _serve(listener: socket.socket, answering: Listener, started: Callable[[], None], lifeline: int) -> None:
+async def _serve(
+    listener: socket.socket,
+    answering: Listener,
+    started: Callable[[], None],
+    lifeline: int,
+    leave_seconds: float,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,16 +106,31 @@ async def _serve(listener: socket.socket, answering: Listener, started: Callable
     loop.add_reader(lifeline, stop.set)
     server = await asyncio.start_server(answering.answer, sock=listener, limit=_LONGEST_HEAD)
     started()
+    reminding = asyncio.create_task(_remind(answering.folder))
     await stop.wait()
+    reminding.cancel()
+    loop.remove_reader(lifeline)
+    answering.leaving = True
+    await asyncio.sleep(leave_seconds)
     server.close()
+
+
+async def _remind(folder: Path) -> None:
+    """Logs each day that the certificate which the workers show is near its end, when it is."""
+    while True:
+        end = metrics.server_certificate_end(folder)
+        if end is not None and end - time.time() < _NEAR_SECONDS:
+            log.warning("server certificate ends soon", end=f"{datetime.fromtimestamp(end, UTC):%FT%TZ}")
+        await asyncio.sleep(_DAY_SECONDS)
 
 
 class Listener:
     """Answers each connection's one request; what takes time is found out once for all who ask meanwhile."""
 
     def __init__(self, folder: Path, unready: Callable[[], list[str]]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._unready = unready
+        self.leaving = False
         self._thread = ThreadPoolExecutor(1, "ready")
         self._looking: Future[list[str]] | None = None
 
@@ -140,13 +163,13 @@ class Listener:
             return Reply(HTTPStatus.OK, b"ok\n")
         if path == "/metrics":
             return self._metrics()
-        wrong = await self._wrong()
+        wrong = [_LEAVING] if self.leaving else await self._wrong()
         lines = "".join(f"{line}\n" for line in wrong or ["ok"])
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK, lines.encode())
 
     def _metrics(self) -> Reply:
         try:
-            return Reply(HTTPStatus.OK, metrics.text(self._folder), _METRICS_TYPE)
+            return Reply(HTTPStatus.OK, metrics.text(self.folder), _METRICS_TYPE)
         except Exception:  # a worker that has just begun may have a file with nothing in it yet
             log.exception("unforeseen")
             return Reply(HTTPStatus.SERVICE_UNAVAILABLE, f"{_UNFORESEEN}\n".encode())
@@ -170,10 +193,20 @@ class Listener:
 def unwritable(url: str) -> Iterator[str]:
     """Why the database at *url* takes no updates, in a sentence; nothing where it does."""
     try:
-        with closing(Database(url)) as database, database.updating() as connection:
-            connection.execute(_NO_UPDATE)
+        with closing(Database(url)) as database:
+            readiness.check_writable(database)
     except (Unavailable, Unusable) as reason:
         yield f"The database takes no updates: {masked(str(reason)).rstrip('.')}."
+
+
+def unkept(url: str) -> Iterator[str]:
+    """Why the PostgreSQL at *url* alone keeps updates, in a sentence; nothing where a standby keeps them too."""
+    try:
+        with closing(Database(url)) as database:
+            for reason in readiness.unkept(database):
+                yield f"{reason}."
+    except (Unavailable, Unusable) as reason:
+        yield f"It cannot be seen whether a standby keeps the updates: {masked(str(reason)).rstrip('.')}."
 
 
 def unserved(folder: Path) -> Iterator[str]:
