@@ -7,7 +7,7 @@ Each has `told()`: what came back, really.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import sqlalchemy
 import structlog.testing
 import uvicorn
 from cryptography import x509
@@ -24,13 +25,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from markets import SAMPLE, write_market
-from uvicorn.server import ServerState
 
+import certificates
 from ibt.client import wishes
 from ibt.rules.faults import Fault, Faults, Rule
-from ibt.service import app, limits, metrics
-from ibt.service.connection import Connection
+from ibt.service import app, limits, metrics, proxy
+from ibt.service.connection import Connection, State
 from ibt.service.negotiation import VENDOR_TYPE
+from ibt.service.revocation import Revocation
 from ibt.store import Database, loading
 
 NOW = datetime(2015, 7, 11, 12, 1, 22, tzinfo=UTC)
@@ -59,23 +61,33 @@ class Ask:
     body: bytes = b""
     not_after: datetime | None = None
     trouble: Exception | None = None
+    untrusted: bool = False
+    done: Callable[[sqlalchemy.Connection], object] | None = None
+    list_end: datetime | None = None
 
     def told(self) -> Told:
-        """What the application answers and logs; *trouble* comes up while it makes the change."""
-        with structlog.testing.capture_logs() as logged, _application(self.trouble) as application:
+        """
+        What the application answers and logs. *trouble* comes up while it makes the change; before it is asked,
+        something is *done* to its database. Its list of revoked certificates, if it has one, ends at *list_end*.
+        """
+        with structlog.testing.capture_logs() as logged, _application(self) as application:
             status, body = asyncio.run(_answer(application, self._scope(), self.body))
         return Told(status, body.decode().splitlines()[0], logged[-1]["rule"])
 
     def _scope(self) -> dict[str, Any]:
         fields = [*self.headers.items(), *self.repeated, ("x-request-id", REQUEST_ID)]
-        chain = [] if self.names is None else [certificate(self.names, self.not_after)]
+        tls: dict[str, Any] = {
+            "client_cert_chain": [] if self.names is None else [certificate(self.names, self.not_after)]
+        }
+        if self.untrusted:
+            tls["client_cert_error"] = "not trusted"
         return {
             "type": "http",
             "method": self.method,
             "raw_path": self.path.encode(),
             "query_string": self.query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in fields],
-            "extensions": {"tls": {"client_cert_chain": chain}},
+            "extensions": {"tls": tls},
         }
 
 
@@ -99,11 +111,15 @@ def query(text: str, **headers: str) -> Ask:
 
 @dataclass(frozen=True)
 class Sent:
-    """Octets as they come to a connection of the server, which is *full*, or whose client then sends no more."""
+    """
+    Octets as they come to a connection of the server, which is *full*, or whose client then sends no more; or to a
+    *proxied* one.
+    """
 
     octets: bytes
     slow: bool = False
     full: bool = False
+    proxied: bool = False
 
     def told(self) -> Told:
         """What the connection answers and logs."""
@@ -113,11 +129,12 @@ class Sent:
         return Told(int(head.split()[1]), body.decode().rstrip("\n"), logged[-1]["rule"])
 
     async def _answered(self) -> bytes:
-        state = ServerState()
+        state = State()
         if self.full:
             state.connections.update(range(limits.Limits().connections))  # type: ignore[arg-type]  # only counted
-        transport = _Transport()
-        connection = Connection(_CONFIG, state, limits.Limits(), metrics.Metrics())
+        transport = _Transport(tls=not self.proxied)
+        nobody = proxy.Proxies((), proxy.authorities(certificate(("nobody",), None).encode()))
+        connection = Connection(_CONFIG, state, limits.Limits(), metrics.Metrics(), nobody)
         connection.connection_made(transport)
         connection.data_received(self.octets)
         if self.slow:
@@ -195,18 +212,29 @@ def _database() -> bytes:
 
 
 @contextmanager
-def _application(trouble: Exception | None) -> Iterator[app.Application]:
+def _application(ask: Ask) -> Iterator[app.Application]:
     def clock() -> datetime:
-        if trouble:
-            raise trouble
+        if ask.trouble:
+            raise ask.trouble
         return NOW
 
-    with _sample() as database:
-        application = app.Application(database, limits.Limits(), clock)
+    with _sample() as database, TemporaryDirectory() as place:
+        if ask.done:
+            with database.updating() as connection:
+                ask.done(connection)
+        revocation = _revocation(Path(place), ask.list_end) if ask.list_end else None
+        application = app.Application(database, limits.Limits(), clock, revocation=revocation)
         try:
             yield application
         finally:
             application.close()
+
+
+def _revocation(place: Path, list_end: datetime) -> Revocation:
+    authority = certificates.root("An authority", place)
+    authority.write(place / "ca-key.pem", place / "ca.pem")
+    (place / "crl.pem").write_bytes(authority.revoke(end=list_end))
+    return Revocation(place / "crl.pem", place / "ca.pem")
 
 
 @contextmanager
@@ -256,12 +284,13 @@ _CONFIG = uvicorn.Config(_silent, lifespan="off", ws="none", log_config=None, ac
 class _Transport(asyncio.Transport):
     """What a connection writes to, and whose client sent no certificate."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool) -> None:
         super().__init__()
         self.written = b""
+        self._tls = tls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self if name == "ssl_object" else default
+        return self if name == "ssl_object" and self._tls else default
 
     def getpeercert(self, *, binary_form: bool) -> bytes | None:
         """As `ssl.SSLObject` has it."""

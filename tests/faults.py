@@ -27,10 +27,10 @@ from ibt.client import wishes
 from ibt.messages import NAMESPACE
 from ibt.rules import mappings, queries
 from ibt.rules.faults import Rule
-from ibt.service import access, app, connection, limits, negotiation
+from ibt.service import access, app, connection, limits, negotiation, proxy, revocation
 from ibt.service.negotiation import VENDOR, VENDOR_TYPE
 from ibt.service.resources import NO_CONTRACT, OVERTAKEN
-from ibt.store import Unavailable
+from ibt.store import Unavailable, people
 
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 
@@ -192,17 +192,51 @@ HTTP = (
     ),
 )
 
+#: The certificate that these examples come with.
+OF_XYZ = people.Revoked("CN=xyz", "01", "CN=xyz", "", NOW)
+
 WHO = (
     Example(
         access.NO_CERTIFICATE,
         Ask(names=None),
         "Give the client program your certificate and its key; a browser asks which one to use.",
     ),
+    Example(
+        proxy.COUNT,
+        Sent(head(HOST, *2 * (f"Client-Cert: :{'A' * 8}:",)), proxied=True),
+        "This is for the operator: let the proxy set the field, in the place of what a client sends.",
+    ),
+    Example(
+        proxy.FORM,
+        Sent(head(HOST, "Client-Cert: MIIBpzCCAU2g"), proxied=True),
+        "This is for the operator: `deploy/` has configurations of HAProxy and nginx that were tried.",
+    ),
+    Example(
+        proxy.UNTRUSTED,
+        Ask(untrusted=True),
+        "Use the certificate that you were given for this service. The operator's proxy is set to verify less than "
+        "it should, or `client_ca` lacks an authority.",
+    ),
     Example(access.EXPIRED, Ask(not_after=NOW), "Use the new certificate, on a new connection."),
     Example(
         access.COMMON_NAMES,
         Ask(names=("xyz", "qrs")),
         "Have a certificate issued whose subject has one CN, the name of the user.",
+    ),
+    Example(
+        access.REVOKED,
+        Ask(done=lambda connection: people.revoke_certificate(connection, OF_XYZ)),
+        "Give your Security Administrator this line: the old certificate is not let in again.",
+    ),
+    Example(
+        access.PINNED,
+        Ask(done=lambda connection: people.pin(connection, "xyz", "ab" * 32, NOW)),
+        "Use the certificate that the operator knows, or have them told of the new one before it is used.",
+    ),
+    Example(
+        revocation.LIST_EXPIRED,
+        Ask(list_end=NOW),
+        "Wait. The operator has to get a new list from the authority.",
     ),
     Example(
         access.NO_ROLE,

@@ -18,10 +18,10 @@ import sqlalchemy
 from sqlalchemy import Engine, event
 
 import ibt.store
-from ibt.store import tables
+from ibt.store import question, tables
 
 #: The same everywhere, and so spread over no machines.
-EVERYWHERE = {"customer", "users", "grants"}
+EVERYWHERE = {"customer", "users", "grants", "pins", "revoked"}
 
 OF_CUSTOMERS = sorted(table.name for table in tables.metadata.sorted_tables if table.name not in EVERYWHERE)
 
@@ -61,7 +61,7 @@ def _faults(statement: str, *, whole_market: bool) -> Iterator[str]:
 
 
 #: The modules whose statements are on the whole market, and not on the data of one customer.
-WHOLE_MARKET = {"bulk.py", "export.py", "loading.py", "standing.py", "versions.py"}
+WHOLE_MARKET = {"bulk.py", "chains.py", "export.py", "loading.py", "standing.py", "versions.py"}
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +82,8 @@ def _asking() -> str | None:
     """The module of the store that asks; None where someone else does, such as a test."""
     frame = sys._getframe()
     while frame.f_back and (
-        Path(frame.f_code.co_filename).is_relative_to(_SQLALCHEMY) or frame.f_code.co_filename == __file__
+        Path(frame.f_code.co_filename).is_relative_to(_SQLALCHEMY)
+        or frame.f_code.co_filename in (__file__, question.__file__)
     ):
         frame = frame.f_back
     path = Path(frame.f_code.co_filename)

@@ -44,8 +44,10 @@ _START = """mkfifo ready 2> ibt.err || true
 service=$!
 read -r ready < ready
 """
-_RELOAD = f"""kill -HUP $service
-while [ "$(grep -o 'certificates read anew' service.log | wc -l)" -lt {WORKERS} ]; do kill -0 $service; done
+_READ_ANEW = "grep -o 'certificates read anew' service.log | wc -l"
+_RELOAD = f"""read_anew=$({_READ_ANEW})
+kill -HUP $service
+while [ "$({_READ_ANEW})" -lt $((read_anew + {WORKERS})) ]; do kill -0 $service; done
 """
 _END = """kill $service
 wait $service
@@ -229,7 +231,8 @@ def test_the_file_of_settings_has_each_of_them_at_its_default_and_says_what_it_i
     flat = content | {f"limits.{name}": value for name, value in content.pop("limits").items()}
     assert list(flat) == [setting.key for setting in SETTINGS]
     defaults = {setting.key: setting.default for setting in SETTINGS if setting.name != "workers"}
-    given = {key: str(value) for key, value in flat.items() if defaults.get(key)}
+    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in flat.items()}
+    given = {key: text for key, text in texts.items() if defaults.get(key)}
     assert given == {key: default for key, default in defaults.items() if default}
     for setting in SETTINGS:
         (says,) = re.findall(rf"^# (.*)\.?\n#?{setting.key.removeprefix('limits.')} = ", text, re.MULTILINE)

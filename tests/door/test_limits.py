@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 from crowd import WAYS, crowd, honest
 from wire import BASE, MAPPINGS, SUBACCOUNTS, TEXT, VENDOR, Answer, Door, Wire, door, get, post, request, update
 
-from ibt.service.limits import Limits
+from ibt.conformance.server import failed_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BODY = update("Default")
 LINE, HEAD, FIELDS, LONGEST = 400, 2000, 12, len(BODY) + 500
@@ -285,20 +285,18 @@ def test_a_thousand_connections_that_keep_us_waiting_do_not_keep_others_out(
 # --- settings ---------------------------------------------------------------------------------------------
 
 
-def test_each_limit_is_set_by_its_name_in_the_environment() -> None:
-    whole = dict.fromkeys(("request_line", "head", "fields", "body", "connections"), 7)
-    seconds = {f"{name}_seconds": 0.5 for name in ("handshake", "head", "body", "idle", "answer", "drain")}
-    environment = {f"IBT_LIMIT_{name.upper()}": str(value) for name, value in (whole | seconds).items()}
-    assert asdict(Limits.from_environment(environment)) == whole | seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1.5", "0x10", "1e3", "inf", "nan", "9" * 20])
-def test_a_limit_that_is_no_number_is_told_by_its_name(text: str) -> None:
-    with pytest.raises(ValueError, match=r'^IBT_LIMIT_FIELDS is ".*": set it to a whole number greater than 0$'):
-        Limits.from_environment({"IBT_LIMIT_FIELDS": text})
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "x", "inf", "nan", "1e12"])
-def test_a_time_that_is_no_number_is_told_by_its_name(text: str) -> None:
-    with pytest.raises(ValueError, match=r'^IBT_LIMIT_HEAD_SECONDS is ".*": set it to a number greater than 0$'):
-        Limits.from_environment({"IBT_LIMIT_HEAD_SECONDS": text})
+def test_limits_that_are_no_numbers_keep_the_sandbox_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IBT_LIMIT_FIELDS", "1e3")
+    monkeypatch.setenv("IBT_LIMIT_HEAD_SECONDS", "0")
+    ended = failed_start(tmp_path / "sandbox")
+    assert ended.status == 2
+    assert ended.lines == [
+        'limits.fields is "1e3", from environment IBT_LIMIT_FIELDS: it must be a whole number from 1 to 2147483647.',
+        (
+            'limits.head_seconds is "0", from environment IBT_LIMIT_HEAD_SECONDS: '
+            "it must be a number of seconds, more than 0 and at most 86400."
+        ),
+    ]
+    assert not (tmp_path / "sandbox").exists()

@@ -24,11 +24,17 @@ VALUES: Mapping[str, tuple[object, str, str]] = {
     "server_certificate": ("/one.pem", "two.pem", "/three.pem"),
     "server_key": ("/one.key", "two.key", "/three.key"),
     "client_ca": ("/one.ca", "two.ca", "/three.ca"),
+    "client_crl": ("/one.crl", "two.crl", "/three.crl"),
+    "client_crl_expired": ("warn", "refuse", "warn"),
+    "trusted_proxies": ("192.0.2.1", "192.0.2.0/24", "2001:db8::1, 192.0.2.3"),
+    "proxy_socket": ("/one.sock", "two.sock", "/three.sock"),
     "database": ("postgresql:///one", "postgresql:///two", "sqlite:///three.db"),
+    "require_synchronous_standby": (True, "false", "true"),
     "workers": (11, "12", "13"),
     "remember": (11, "12", "13"),
     "operator_host": ("192.0.2.1", "192.0.2.2", "192.0.2.3"),
     "operator_port": (1, "2", "3"),
+    "leave_seconds": (0.25, "0.5", "7"),
     "limit_drain_seconds": (0.25, "0.5", "7"),
     **{
         f"limit_{limit.name}": (21, "22", "23")
@@ -54,10 +60,15 @@ def faults(
     return [fault.replace(str(file), "FILE") for fault in found]
 
 
+def as_text(value: object) -> str:
+    """A value of the file as the environment would have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def in_file(setting: Setting, value: object) -> str:
     """A file with this setting and no other."""
     table, _, key = setting.key.rpartition(".")
-    shown = f'"{value}"' if isinstance(value, str) else value
+    shown = f'"{value}"' if isinstance(value, str) else as_text(value)
     return (f"[{table}]\n" if table else "") + f"{key} = {shown}\n"
 
 
@@ -78,7 +89,7 @@ def test_an_option_wins_over_the_environment_that_over_the_file_that_over_the_de
     assert [(one.text, one.source) for one in found] == [
         (option_value, f"option {setting.option}"),
         (variable_value, f"environment {setting.variable}"),
-        (str(file_value), str(file)),
+        (as_text(file_value), str(file)),
         (setting.default, "default"),
     ]
 
@@ -106,6 +117,7 @@ def test_what_must_be_set_and_is_not_is_told_with_each_place_where_it_can_be() -
 
 
 WHOLE_65535 = "must be a whole number from 0 to 65535."
+NETWORKS = "must be addresses and networks with commas between them, as 192.0.2.1, 2001:db8::/64."
 SECONDS = "must be a number of seconds, more than 0 and at most 86400."
 
 BAD_VALUES = [
@@ -117,6 +129,13 @@ BAD_VALUES = [
     ("port", "9" * 5000, WHOLE_65535),
     ("workers", "0", "must be a whole number from 1 to 64."),
     ("workers", "65", "must be a whole number from 1 to 64."),
+    ("client_crl_expired", "Refuse", "must be refuse or warn."),
+    ("require_synchronous_standby", "yes", "must be true or false."),
+    ("require_synchronous_standby", "True", "must be true or false."),
+    ("trusted_proxies", "192.0.2.1/24", NETWORKS),
+    ("trusted_proxies", "proxy.example.org", NETWORKS),
+    ("leave_seconds", "-1", "must be a number of seconds, from 0 to 3600."),
+    ("leave_seconds", "3601", "must be a number of seconds, from 0 to 3600."),
     ("limit_body", "0", "must be a whole number from 1 to 2147483647."),
     ("limit_body", "16M", "must be a whole number from 1 to 2147483647."),
     ("limit_idle_seconds", "0", SECONDS),
@@ -170,6 +189,10 @@ BAD_FILES = {
     "a truth for a number": (
         "workers = true",
         "FILE has the wrong kind of value at the key workers: it must be a whole number.",
+    ),
+    "a text for a truth": (
+        'require_synchronous_standby = "true"',
+        "FILE has the wrong kind of value at the key require_synchronous_standby: it must be true or false.",
     ),
     "a fraction for a whole number": (
         "port = 8443.0",

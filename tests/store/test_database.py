@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -164,8 +166,8 @@ def test_updates_of_two_customers_do_not_wait_for_each_other_on_postgresql(on_po
     fill(on_postgresql)
     other = Database(on_postgresql.url.render_as_string(hide_password=False))
     with on_postgresql.updating() as first, other.updating() as second:
-        assert writes.lock(first, 1) == "r"
-        assert writes.lock(second, 2) == "r"
+        assert writes.lock(first, 1).revision == "r"
+        assert writes.lock(second, 2).revision == "r"
     other.close()
 
 
@@ -248,6 +250,43 @@ def test_a_commit_that_fails_leaves_the_next_update_alone(tmp_path: Path) -> Non
     with database.reading() as connection:
         assert connection.execute(select(tables.grants)).all() == []
     database.close()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Has each write to a file beyond that size fail while the block runs."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_commit_that_sqlites_disk_fails_leaves_the_outcome_unknown(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'ibt.db'}")
+    database.upgrade()
+    database.hold()
+    size = (tmp_path / "ibt.db-wal").stat().st_size
+    with pytest.raises(Unavailable) as caught, files_of_at_most(size):
+        fill(database)
+    assert caught.value.outcome_unknown
+    fill(database)
+    assert name(database) == "A"
+    database.close()
+
+
+def test_connections_are_counted_while_they_are_open_and_in_use(database: Database) -> None:
+    before = database.connections()
+    assert (before.reading, before.updating) == (0, 0)
+    with database.reading():
+        assert database.connections() == (2, 1, 0)  # the one that filled it is kept
+        with database.updating() as connection:
+            writes.lock(connection, 1)
+            assert database.connections() == (2, 1, 1)
+    assert database.connections() == (2, 0, 0)
+    database.close()
+    assert database.connections() == (0, 0, 0)
 
 
 # A server that goes away ----------------------------------------------------------------------------------

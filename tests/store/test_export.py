@@ -24,7 +24,8 @@ from ibt.rules.faults import Faults
 from ibt.rules.model import RequestedMapping, RequestedVersion
 from ibt.rules.periods import write_time
 from ibt.rules.queries import Query
-from ibt.store import Database, loading, reads, tables, writes
+from ibt.store import Database, loading, people, reads, tables, writes
+from ibt.store.audit import Deed
 from ibt.store.export import Occupied, export
 
 NOW = datetime(2015, 7, 11, 12, 1, 22, tzinfo=UTC)
@@ -60,8 +61,7 @@ def answers(database: Database) -> dict[tuple[int, object], bytes]:
                 if reads.has_contract(connection, customer_id, contract_id):
                     history = reads.mapping_history(connection, customer_id, contract_id)
                     found[customer_id, contract_id] = write_mapping(history)
-        grants = [sorted(reads.grants_of(connection, user, 0)) for user in reads.user_names(connection)]
-        found[0, "users"] = repr(grants).encode()
+        found[0, "users"] = repr(people.user_rows(connection)).encode()
     return found
 
 
@@ -149,8 +149,8 @@ def post(database: Database, now: datetime, key: tuple[int, int], wishes: Sequen
     """An update as the service makes it; one that is refused changes nothing."""
     customer_id, contract_id = key
     with database.updating() as connection:
-        writes.lock(connection, customer_id)
-        standing = reads.standing(connection, customer_id, [contract_id])
+        locked = writes.lock(connection, customer_id)
+        standing = reads.standing(connection, customer_id, [contract_id], wishes)
         if contract_id not in standing.mappings:
             return
         current = standing.mappings[contract_id].versions
@@ -160,7 +160,7 @@ def post(database: Database, now: datetime, key: tuple[int, int], wishes: Sequen
         faults = Faults()
         outcome = mappings.update(standing, (RequestedMapping(customer_id, contract_id, versions),), now, faults)
         if not faults.count and outcome.new:
-            writes.add_versions(connection, customer_id, outcome.new)
+            writes.add_versions(connection, locked, outcome.new, Deed(kind="update", time=now))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ibt import SPECIFICATION, __version__
-from ibt.cli import keeping, operator, participant, serve
+from ibt.cli import audit, keeping, operator, participant, people, serve
 
 app = typer.Typer(
     name="ibt",
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 operator.add_commands(app)
 serve.add_commands(app)
+people.add_commands(app)
+audit.add_commands(app)
 keeping.add_commands(app)
 participant.add_commands(app)
 

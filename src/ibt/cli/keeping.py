@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ibt.cli.database import ConfigOption
+
 _EXAMPLES = """\b
 Examples:
   ibt backup /srv/ibt/monday.db --config /etc/ibt/ibt.toml
@@ -22,9 +24,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A TOML file of settings; see docs/operate.md.")
-    ] = None,
+    config: ConfigOption = None,
     database: Annotated[
         str | None, typer.Option("--database", metavar="URL", help="sqlite:////path/ibt.db [IBT_DATABASE]")
     ] = None,

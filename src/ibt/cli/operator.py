@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ibt.cli.database import ConfigOption, DatabaseOption, opened, tell, told
 from ibt.rules.periods import read_time
-
-if TYPE_CHECKING:
-    from ibt.store import Database
 
 _EXAMPLES = """\b
 Examples:
@@ -29,13 +26,9 @@ _LOAD_EXAMPLES = """\b
 Examples:
   ibt load my-market --dry-run --database postgresql:///ibt
   IBT_DATABASE=postgresql:///ibt ibt load my-market
+  ibt load my-market --config /etc/ibt/ibt.toml
 """
 _EXPORT_EXAMPLE = "Example: ibt export my-market --database postgresql:///ibt"
-
-_Database = Annotated[
-    str | None,
-    typer.Option("--database", metavar="URL", help="sqlite:////path/ibt.db or postgresql://… [IBT_DATABASE]"),
-]
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 
@@ -58,7 +51,8 @@ def _host(text: str) -> str:
     return text
 
 
-def _time(text: str) -> datetime:
+def time_option(text: str) -> datetime:
+    """The value of an option that is a time, in UTC."""
     try:
         return read_time(text)
     except ValueError as error:
@@ -82,7 +76,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - the parameters are the command's option
     ] = None,
     now: Annotated[
         datetime | None,
-        typer.Option(parser=_time, metavar="TIME", help="Freeze the clock for version times and for loading."),
+        typer.Option(parser=time_option, metavar="TIME", help="Freeze the clock for version times and for loading."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="How many processes serve.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew: new certificates, data loaded again.")] = False,
@@ -101,12 +95,12 @@ def sandbox(  # noqa: PLR0913, PLR0917 - the parameters are the command's option
     place = (folder or user_data_path("ibt") / "sandbox").resolve()
     options = Options(place, data, host, port, database, now, workers, fresh)
     try:
-        serve_sandbox(options, announce=_announce, tell=_tell)
+        serve_sandbox(options, announce=_announce, tell=tell)
     except Unusable as error:
-        _tell(str(error))
+        tell(str(error))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        _tell("Ended before it served.")
+        tell("Ended before it served.")
         raise typer.Exit(130) from None
 
 
@@ -114,14 +108,11 @@ def _announce(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - the one line on stdout
 
 
-def _tell(text: str) -> None:
-    typer.echo(text, err=True)
-
-
 def load(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The CSV files.", show_default=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come of it; change nothing.")] = False,
-    database: _Database = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """
     Load CSV files over what is in the database.
@@ -136,13 +127,13 @@ def load(
 
     now = datetime.now(UTC).replace(microsecond=0)
     faults = Faults()
-    with _told("Nothing was changed"), _opened(database) as store:
+    with told("Nothing was changed"), opened(database, config) as store:
         files = (folder / file.name for file in FILES)
         size = sum(file.stat().st_size for file in files if file.is_file())
         with _progress("Loading", size, "bytes") as advance:
             report = loading.load_folder(store, folder, now, faults, dry_run=dry_run, progress=advance)
     if faults.count:
-        _tell("\n".join(faults.lines()))
+        tell("\n".join(faults.lines()))
         raise typer.Exit(2)
     typer.echo("\n".join(report.lines()))
     if dry_run:
@@ -151,7 +142,8 @@ def load(
 
 def export(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or an empty folder.", show_default=False)],
-    database: _Database = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """
     Write the database as CSV files.
@@ -161,47 +153,18 @@ def export(
     """
     from ibt.store import export as exporting
 
-    with _told("Nothing was written"), _opened(database) as store, _progress("Writing", None, "lines") as advance:
+    with (
+        told("Nothing was written"),
+        opened(database, config) as store,
+        _progress("Writing", None, "lines") as advance,
+    ):
         try:
             lines = exporting.export(store, folder, advance)
         except exporting.Occupied as occupied:
-            _tell(str(occupied))
+            tell(str(occupied))
             raise typer.Exit(2) from None
     for name, count in lines.items():
         typer.echo(f"{name:20}{count:10}")
-
-
-@contextmanager
-def _opened(url: str | None) -> Iterator[Database]:
-    """The database at *url* or IBT_DATABASE, which may take its time; its schema must be one that we know."""
-    from ibt.cli.serve import database_url
-    from ibt.store import Database
-
-    with closing(Database(database_url(None, url), patience=math.inf)) as database:
-        database.check()
-        yield database
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Tells what a block fails with, after *what* came of it; ends with status 2, or 1 if it may be tried again."""
-    from ibt.store import Unavailable, Unusable
-
-    try:
-        yield
-    except Unusable as unusable:
-        _tell(str(unusable))
-        raise typer.Exit(2) from None
-    except Unavailable as unavailable:
-        outcome = "It is not known whether anything was changed" if unavailable.outcome_unknown else what
-        _tell(f"{outcome}: the database could not do it now ({unavailable}).")
-        raise typer.Exit(1) from None
-    except OSError as error:
-        _tell(f"{what}: {error.filename or 'a file'}: {error.strerror or 'the system does not say why'}.")
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        _tell(f"{what}: interrupted.")
-        raise typer.Exit(130) from None
 
 
 @contextmanager

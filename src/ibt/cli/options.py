@@ -23,7 +23,10 @@ _CATEGORIES = [category.value for category in Category]
 #: What each exit status says.
 STATUSES = {
     0: "done; of a plan: nothing is to be changed",
-    1: "refused here: the plan is refused, or the data have changed since it was made; of doctor: a check has failed",
+    1: (
+        "refused here: the plan is refused, or the data have changed since it was made; of doctor: a check has "
+        "failed; of audit verify: it is not whole"
+    ),
     2: "the command cannot be used so: an option, a file, a profile",
     3: "a plan with changes; of apply: changes that were not wanted after all",
     4: "the service refused (4xx), and says why",

@@ -33,8 +33,8 @@ Row = Sequence[Value]
 #: The widths of a table's columns are those of so many rows; what is wider in a later row is not cut.
 _MEASURED = 1000
 
-#: A text in a table is cut at so many characters.
-_WIDEST = 60
+#: A text in a table is cut at so many characters; a fingerprint just fits.
+_WIDEST = 64
 
 #: The rows of a worksheet, which Excel limits, without the header.
 _MOST_IN_WORKBOOK = 1_048_575

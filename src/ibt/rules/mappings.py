@@ -40,7 +40,7 @@ class Standing:
     What an update is judged against, as it stands under the customer's lock.
 
     *mappings* are the current ones of the contracts that the update names, by contract id, where the customer
-    is a party; *subaccounts* are the customer's, by subaccount id.
+    is a party; *subaccounts* those that it names, by subaccount id, where the customer has them.
     """
 
     customer_id: int

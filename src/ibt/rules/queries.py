@@ -103,6 +103,21 @@ class Query:
     begin: datetime | None = None
     end: datetime | None = None
 
+    @property
+    def filters(self) -> tuple[object, ...]:
+        """All that decides what is found; the rest decides which page of it is shown."""
+        return (
+            self.contract_id,
+            self.reference_id,
+            self.subaccount_id,
+            self.subaccount_name,
+            self.category,
+            self.location_id,
+            self.party_id,
+            self.begin,
+            self.end,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

@@ -33,8 +33,7 @@ from ibt import store
 from ibt.rules.faults import Faults
 from ibt.rules.queries import Query
 from ibt.sandbox import pki
-from ibt.service import access, negotiation, server
-from ibt.service.limits import Limits
+from ibt.service import access, negotiation, server, settings
 from ibt.store import loading, reads
 from ibt.store.tables import grants
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ibt.client.profiles import Profile
+    from ibt.service.limits import Limits
 
 PATH = "/sms_oper_contract/api/customers"
 
@@ -107,10 +107,7 @@ def serve_sandbox(options: Options, announce: Callable[[str], None], tell: Calla
     *announce* gets the one line that says where it serves, *tell* everything meant for people. Raises
     Unusable, and KeyboardInterrupt when told to end before it serves.
     """
-    try:
-        limits = Limits.from_environment(os.environ)
-    except ValueError as error:
-        raise Unusable(f"{error}.") from None
+    limits = _limits()
     with closing(_listener(options.host, options.port)) as listener:
         try:
             with _told_to_end():
@@ -128,7 +125,7 @@ def serve_sandbox(options: Options, announce: Callable[[str], None], tell: Calla
             announce(f"ready: {_base('localhost', listener)}")
             tell(guide + profile)
 
-        settings = server.Settings(
+        served = server.Settings(
             database=options.url,
             certificate=options.folder / "server.pem",
             client_ca=options.folder / "ca.pem",
@@ -137,7 +134,7 @@ def serve_sandbox(options: Options, announce: Callable[[str], None], tell: Calla
             limits=limits,
         )
         with lock:
-            server.serve(listener, settings, ready)
+            server.serve(listener, served, ready)
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -150,6 +147,14 @@ def _listener(host: str, port: int) -> socket.socket:
                 "(--port 0 picks a free one)."
             ) from error
         raise Unusable(f"It is not possible to listen on {host}, port {port}: {error.strerror}.") from error
+
+
+def _limits() -> Limits:
+    """The limits of the door, each of which an operator's variable may set. Raises Unusable."""
+    found, faults = settings.effective(None, os.environ, {})
+    if wrong := [fault for fault in faults if fault.startswith("limits.")]:
+        raise Unusable("\n".join(wrong))
+    return settings.limits(found)
 
 
 @contextmanager

@@ -11,19 +11,22 @@ Clauses 2.1, 2.2. Readings 1-7, 48, 50, 54, 60.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibt.rules.faults import Refusal, Rule, quoted
-from ibt.service import access, allocation, limits, negotiation, resources
+from ibt.service import access, allocation, limits, negotiation, proxy, resources
 from ibt.service.log import log
 from ibt.service.memory import REMEMBER
 from ibt.service.metrics import Metrics
 from ibt.service.resources import Asked, Remembered, Reply, Request
-from ibt.store import Unavailable
+from ibt.service.revocation import Revocation
+from ibt.store import Unavailable, audit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     Scope = dict[str, Any]  # Any: as ASGI has it
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+    SendAtOnce = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], None]
 
 TEXT_TYPE = "text/plain;charset=UTF-8"
 SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
@@ -50,6 +54,13 @@ ALWAYS = (
 _COST_OF_AN_ANSWER = 1024
 
 _RETRY_AFTER_SECONDS = "1"
+#: The statuses of refused updates that the audit tells of: whatever is refused earlier, the log alone has.
+_REFUSED_UPDATES = (400, 412)
+
+
+#: How often an answer is read from a server in vain, as the state changed meanwhile, before a transaction is begun.
+_LOOKS = 3
+
 _READING_THREADS = 4
 _UPDATING_THREADS = 16
 
@@ -152,8 +163,12 @@ ROUTES = (
 _NO_ID = 0
 
 
-def _route(raw_path: bytes) -> tuple[Route | None, int, int]:
+def _route_of(raw_path: bytes) -> tuple[Route | None, int, int]:
     """The route of a path, None where it names no resource, with the customer's and the contract's id in it."""
+    return _route_once(raw_path) if len(raw_path) <= _LONGEST_PATH else _route(raw_path)
+
+
+def _route(raw_path: bytes) -> tuple[Route | None, int, int]:
     segments = negotiation.path_segments(raw_path) or ()
     for route in ROUTES:
         ids = route.ids(segments)
@@ -163,32 +178,72 @@ def _route(raw_path: bytes) -> tuple[Route | None, int, int]:
     return None, _NO_ID, _NO_ID
 
 
+#: Clients ask for few paths, again and again; what is longer than any that names a resource is not kept.
+_LONGEST_PATH = 128
+_route_once = lru_cache(maxsize=4096)(_route)
+
+
 # --- the application --------------------------------------------------------------------------------------
 
 
 class Application:
     """
-    The ASGI application over *database*; *clock* is that of version times, in UTC and whole seconds.
+    The ASGI application over *database*; *clock* is that of version times, in UTC and whole seconds. It goes by the
+    lists of revoked certificates that *revocation* has.
 
-    Handlers run in threads, readers and updates apart: an update waits for its turn and must not keep a
-    reader from its own.
+    What takes no longer than to hand it to a thread is answered at once: a database within this process is not
+    waited for. The rest is done in threads, readers and updates apart: an update waits for its turn and must not
+    keep a reader from its own.
     """
 
     def __init__(
-        self, database: Database, limits: Limits, clock: Callable[[], datetime], remember: int = REMEMBER
+        self,
+        database: Database,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        remember: int = REMEMBER,
+        revocation: Revocation | None = None,
     ) -> None:
         self._database = database
         self._limits = limits
         self._clock = clock
         self._remembered = Remembered(remember)
+        self.revocation = revocation or Revocation()
+        self._reminder = access.Reminder()
         self.metrics = Metrics()
-        self._readers = ThreadPoolExecutor(_READING_THREADS, "reader")
-        self._updaters = ThreadPoolExecutor(_UPDATING_THREADS, "updater")
+        self._readers = self.metrics.threads("reading", _READING_THREADS)
+        self._updaters = self.metrics.threads("updating", _UPDATING_THREADS)
+
+    def measure(self) -> None:
+        """Notes what changes without a request: this process' memory, and its connections to the database."""
+        self.metrics.note_memory()
+        self.metrics.note_database(self._database.connections())
 
     def close(self) -> None:
         """Ends the threads, when their work is done."""
         self._readers.shutdown()
         self._updaters.shutdown()
+
+    def at_once(self, scope: Scope, send: SendAtOnce) -> bool:
+        """
+        Answers a request that has no body as `__call__` does, if that takes no longer than to hand it to a thread.
+
+        Blocks. False where it was not answered.
+        """
+        if not self._database.sqlite:
+            return False
+        began = time.perf_counter()
+        request = Request.of(scope)
+        try:
+            reply = self._read(request, at_once=True)
+        except resources.TakesLonger:
+            return False
+        except Exception as error:
+            reply = self._failed(request, error)
+        send(reply.status, _fields(request, reply), reply.body)
+        self._count(request, began, reply)
+        _log(request, began, reply)
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, logs it in one line, and counts it."""
@@ -200,13 +255,8 @@ class Application:
             request.known["why"] = "the request never became whole"
             _log(request, began, None)
             return
-        headers = [*reply.headers, *ALWAYS, ("x-request-id", request.request_id)]
-        if request.fields(b"expect") and not request.body_asked:
-            headers.append(("connection", "close"))  # whether a body still comes, nobody knows: RFC 9110 10.1.1
-        if reply.status not in (204, 304):
-            headers.append(("content-length", str(len(reply.body))))
-        encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+        fields = _fields(request, reply)
+        await send({"type": "http.response.start", "status": reply.status, "headers": fields})
         await send({"type": "http.response.body", "body": reply.body})
         self._count(request, began, reply)
         _log(request, began, reply)
@@ -223,39 +273,76 @@ class Application:
         try:
             if request.method != "POST":
                 return await run(self._readers, self._read, request)
-            asked = await run(self._readers, self._admitted, request)
+            asked = (
+                self._admitted(request)
+                if self._database.sqlite
+                else await run(self._readers, self._admitted, request)
+            )
+            asked.parameters()  # what is wrong with them is told before the body is asked for
             request.body_asked = True
             body = await self._body(receive)
             return await run(self._updaters, self._update, asked, body)
-        except Refusal as refusal:
-            return _refused(request, refusal)
-        except Unavailable as unavailable:
-            return _refused(request, _unavailable(unavailable), why=str(unavailable))
         except ClientGone:
             raise
-        except Exception:
-            log.exception("unforeseen", id=request.request_id)
-            return _refused(request, Refusal.of(UNFORESEEN, request_id=request.request_id))
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else None
+            if refusal and request.admitted_to is not None and refusal.status in _REFUSED_UPDATES:
+                await run(self._updaters, self._tell_audit, request, request.admitted_to, refusal)
+            return self._failed(request, error)
 
-    def _read(self, request: Request) -> Reply:
+    @staticmethod
+    def _failed(request: Request, error: Exception) -> Reply:
+        """The answer to a request that was refused, or could not be done."""
+        if isinstance(error, Refusal):
+            return _refused(request, error)
+        if isinstance(error, Unavailable):
+            return _refused(request, _unavailable(error), why=str(error))
+        log.error("unforeseen", id=request.request_id, exc_info=error)
+        return _refused(request, Refusal.of(UNFORESEEN, request_id=request.request_id))
+
+    def _read(self, request: Request, *, at_once: bool = False) -> Reply:
+        if self._database.sqlite:
+            with self._database.reading() as connection:
+                asked = self._admit(connection, request, at_once=at_once)
+                return self._at_hand(asked) or self._kept(asked, self._made(connection, asked))
+        # A server is asked as seldom as can be. What was read between two looks at the same revision is of that one:
+        # no transaction needs to be begun and ended for it.
+        for _ in range(_LOOKS):
+            with self._database.asking() as connection:
+                asked = self._admit(connection, request)
+                if at_hand := self._at_hand(asked):
+                    return at_hand
+                reply = self._made(connection, asked)
+                if reply.status != 200 or asked.caller.sees_the_same(connection, asked.customer_id):
+                    return self._kept(asked, reply)
         with self._database.reading() as connection:
-            asked = self._admit(connection, request)
-            if request.method == "OPTIONS":
-                return Reply(204, headers=(("allow", asked.route.allow),))
-            question = asked.question
-            reply = self._remembered.answers.recall(question)
-            if reply is not None:
-                return asked.not_modified(asked.caller.revision) or reply
-            reply = asked.compressed(asked.route.read(connection, asked))
-            if reply.status == 200 and asked.route.of_customer:
-                self._remembered.answers.keep(question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
-            return reply
+            # What the looks left in the memory may be of the next state.
+            asked = replace(self._admit(connection, request), remembered=Remembered(0))
+            return self._made(connection, asked)
+
+    def _at_hand(self, asked: Asked) -> Reply | None:
+        """The answer for which nothing is read: to OPTIONS, or to the same question on the same state as before."""
+        if asked.request.method == "OPTIONS":
+            return Reply(204, headers=(("allow", asked.route.allow),))
+        reply = self._remembered.answers.recall(asked.question)
+        return reply and (asked.not_modified(asked.caller.revision) or reply)
+
+    @staticmethod
+    def _made(connection: Connection, asked: Asked) -> Reply:
+        return asked.compressed(asked.route.read(connection, asked))
+
+    def _kept(self, asked: Asked, reply: Reply) -> Reply:
+        if reply.status == 200 and asked.route.of_customer:
+            self._remembered.answers.keep(asked.question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
+        return reply
 
     def _admitted(self, request: Request) -> Asked:
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return self._admit(connection, request)
 
     def _update(self, asked: Asked, body: bytes) -> Reply:
+        self._judge(asked.caller.certificate)  # again: a body may take its time
+        asked.request.body_sha256 = hashlib.sha256(body).hexdigest()
         try:
             update = resources.read_update(asked, body)
         finally:
@@ -265,16 +352,34 @@ class Application:
             reply = resources.update_mappings(connection, asked, update, self._clock)
         return asked.compressed(reply)
 
-    def _admit(self, connection: Connection, request: Request) -> Asked:
+    def _tell_audit(self, request: Request, customer_id: int, refusal: Refusal) -> None:
+        """
+        Leaves a row of a refused update, in a transaction of its own.
+
+        Where that cannot be, the refusal stands: nothing was changed, and the log has both.
+        """
+        try:
+            deed = request.deed("refusal", self._clock(), refusal.status, refusal.text.partition("\n")[0])
+            with self._database.updating() as connection:
+                audit.append(connection, customer_id, deed)
+        except Unavailable as unavailable:
+            log.error("refusal not in the audit", id=request.request_id, why=str(unavailable))
+        except Exception:
+            log.exception("refusal not in the audit", id=request.request_id)
+
+    def _admit(self, connection: Connection, request: Request, *, at_once: bool = False) -> Asked:
         """What is asked, when all that the head can decide is decided, in the order of reading 7."""
-        route, customer_id, contract_id = _route(request.raw_path)
+        route, customer_id, contract_id = _route_of(request.raw_path)
         if route and request.method in route.methods:
             request.operation = route.operation(request.method)
         if request.certificate is not None:
-            request.certificate.refuse_expired(datetime.now(UTC))
+            self._judge(request.certificate)
+            if request.untrusted:
+                raise Refusal.of(proxy.UNTRUSTED, certificate=request.certificate)
         caller = access.caller(connection, request.certificate, customer_id)
         request.known["user"] = caller.user_name
         self.metrics.note_client_certificate(caller.user_name, caller.certificate.not_after)
+        self._reminder.note(caller, datetime.now(UTC))
         if route is None:
             raise Refusal.of(NO_RESOURCE, path=quoted(request.raw_path.decode("latin-1")))
         if request.method not in route.methods:
@@ -286,6 +391,7 @@ class Application:
             request.known["customer"] = customer_id
             caller.refuse_other_customer(customer_id)
         if request.method == "POST":
+            request.admitted_to = customer_id
             _refuse_cross_site(request)
         media_type = route.media_type or negotiation.media_type(request.fields(b"accept"))
         if request.method == "POST":
@@ -298,10 +404,16 @@ class Application:
             contract_id,
             request,
             media_type,
-            negotiation.parameters(request.query_string),
             strict=negotiation.strict(request.fields(b"prefer")),
             remembered=self._remembered,
+            at_once=at_once,
         )
+
+    def _judge(self, certificate: access.Certificate) -> None:
+        """Refuses what neither the handshake nor the database knows of: its end, and the lists of revoked ones."""
+        now = datetime.now(UTC)  # the real one, whatever clock the versions have
+        certificate.refuse_expired(now)
+        self.revocation.refuse(certificate, now)
 
     async def _body(self, receive: Receive) -> bytes:
         body = bytearray()
@@ -327,6 +439,21 @@ def _refuse_cross_site(request: Request) -> None:
     sites = [site.lower() for site in request.fields(b"sec-fetch-site")]
     if any(origin not in own for origin in origins) or any(site not in ("same-origin", "none") for site in sites):
         raise Refusal.of(OTHER_SITE)
+
+
+def _fields(request: Request, reply: Reply) -> list[tuple[bytes, bytes]]:
+    """The header of an answer, as it is sent."""
+    fields = [*_encoded(reply.headers), (b"x-request-id", request.request_id.encode("ascii"))]
+    if request.fields(b"expect") and not request.body_asked:
+        fields.append((b"connection", b"close"))  # whether a body still comes, nobody knows: RFC 9110 10.1.1
+    if reply.status not in (204, 304):
+        fields.append((b"content-length", b"%d" % len(reply.body)))
+    return fields
+
+
+@lru_cache(maxsize=1024)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple([(name.encode("ascii"), value.encode("latin-1")) for name, value in (*headers, *ALWAYS)])
 
 
 def _refused(request: Request, refusal: Refusal, why: str | None = None) -> Reply:

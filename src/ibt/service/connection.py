@@ -4,6 +4,8 @@ limits of reading 53, and answers in our own words where the HTTP layer refuses.
 
 It rests on internals of uvicorn, whose minor version is pinned; tests/door fails where they change.
 
+Behind a proxy the client's certificate is what the proxy says it is: see `ibt.service.proxy`.
+
 Clause 1.2. Readings 1, 8, 53, 58.
 """
 
@@ -17,21 +19,23 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from ibt.rules.faults import Refusal, Rule
-from ibt.service import access, limits
+from ibt.service import access, limits, proxy
 from ibt.service.app import ALWAYS, TEXT_TYPE
 from ibt.service.log import log
 from ibt.service.metrics import NO_OPERATION
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     import uvicorn
-    from uvicorn.server import ServerState
 
     from ibt.service.limits import Limits
     from ibt.service.metrics import Metrics
+    from ibt.service.proxy import Proxies
 
 #: Data are fed to the HTTP parser in pieces of this size, so that a head that is too long is noticed in time.
 _PIECE = 4096
@@ -60,6 +64,9 @@ UPGRADE = Rule(
     "1.2, reading 58",
 )
 
+#: The fields that a request has whose body is still to come, or that waits to be asked for it.
+_OF_A_BODY = (b"content-length", b"transfer-encoding", b"expect")
+
 #: A target in absolute form, up to its path (RFC 9112 3.2.2).
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 
@@ -67,18 +74,34 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-fv:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 
+class State(ServerState):
+    """What the connections of a process share; once it is *leaving*, each answer is the last on its connection."""
+
+    leaving = False
+
+
 class Connection(HttpToolsProtocol):
     """
-    One connection: uvicorn's HTTP with the client's certificate and the limits.
+    One connection: uvicorn's HTTP with the client's certificate and the limits. A client's, or one of *proxies*.
 
     A connection always waits for something, and how long it may is its deadline, at which `expire` is called:
     one sweep over all connections is cheaper than a timer for each request.
     """
 
-    def __init__(self, config: uvicorn.Config, state: ServerState, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        state: State,
+        limits: Limits,
+        metrics: Metrics,
+        proxies: Proxies,
+    ) -> None:
         super().__init__(config, state, {})
+        self.state = state
         self.limits = limits
         self.metrics = metrics
+        self.proxies = proxies
+        self.proxied = False
         self.extensions: dict[str, Any] = {}  # Any: as ASGI has it
         self.deadline = float("inf")
         self.waits_for = "idle"
@@ -89,6 +112,9 @@ class Connection(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._unparsed = bytearray()
         self._method = b""
+        self._claimed = False
+        self._may_be_at_once = False
+        self._answered_at_once = False
 
     # What happens to the connection.
 
@@ -96,9 +122,12 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.metrics.connections.inc()
         self.flow = _Flow(self)
-        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        chain = [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []
-        self.extensions = {"tls": {"client_cert_chain": chain}}
+        tls = transport.get_extra_info("ssl_object")
+        # Without TLS only the proxies' own socket is listened on.
+        self.proxied = tls is None or self.proxies.trust(self.client[0] if self.client else None)
+        # A proxy's own certificate must never stand in for that of a client who has none.
+        certificate = None if self.proxied else tls.getpeercert(binary_form=True)
+        self.extensions = proxy.Client(certificate=certificate and ssl.DER_cert_to_PEM_cert(certificate)).extensions()
         self._wait("idle", self.limits.idle_seconds)
         if len(self.connections) > self.limits.connections:
             retry = {"retry-after": "1"}
@@ -113,6 +142,7 @@ class Connection(HttpToolsProtocol):
         if self.waits_for == "idle":
             self._wait("head", self.limits.head_seconds)
         self._unparsed += data
+        self._may_be_at_once = True  # once: other connections must have their turn before one that sends ahead
         self._parse()
 
     @property
@@ -138,7 +168,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(refusal if isinstance(refusal, Refusal) else Refusal.of(NOT_HTTP))
         else:
             # A head, a trailer or a chunk's extension is handed over when it is whole: it may be too long before.
-            if self._uncounted > self.limits.head + _PIECE:
+            if self._uncounted > self.limits.head + _PIECE + (proxy.MOST_BYTES if self.proxied else 0):
                 self._refuse(self._long_head())
 
     def pause_writing(self) -> None:
@@ -168,20 +198,58 @@ class Connection(HttpToolsProtocol):
         if self._receiving:
             return  # a trailer says nothing that we ask
         super().on_header(name, value.strip(b" \t"))  # the parser leaves tabs at the end
-        if len(self.headers) > self.limits.fields:
-            raise Refusal.of(limits.FIELDS, limit=self.limits.fields)
+        self._refuse_more_fields(proxy.MOST_FIELDS if self.proxied else 0)
 
     def on_headers_complete(self) -> None:
+        self._find_client()
         self._refuse_bad_head()
         self.url = _origin_form(self.url)
+        if self._has_at_once():
+            return
         super().on_headers_complete()
         self._receiving = True
         self._unanswered += 1
         self._wait("body", self.limits.body_seconds)
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() or self.state.leaving:
             self.cycle.keep_alive = False
 
+    def _has_at_once(self) -> bool:
+        """Answers a request that is whole with its head within this turn, without a task of its own, if it can be."""
+        ordinary = self._unanswered or self.flow.write_paused or self.state.leaving or not self._may_be_at_once
+        goes_on = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        if ordinary or not goes_on or self.parser.should_upgrade() or self._has_body():
+            return False
+        url = httptools.parse_url(self.url)
+        request = {"method": self._method.decode("ascii"), "raw_path": url.path, "query_string": url.query or b""}
+        application: Any = self.app  # Any: ASGI has nothing of the kind
+        self._may_be_at_once = False
+        self._answered_at_once = application.at_once({**self.scope, **request}, self._write)
+        if self._answered_at_once:
+            self.server_state.total_requests += 1
+        return self._answered_at_once
+
+    def _has_body(self) -> bool:
+        return self._method == b"POST" or any(name in _OF_A_BODY for name, _ in self.headers)
+
+    def _find_client(self) -> None:
+        """Who a proxy says the client is; from anyone else, what only a proxy may say is taken away."""
+        if self.proxied:
+            self.extensions = proxy.Client().extensions()
+            client = self.proxies.client(self.headers)
+            self.extensions = client.extensions()
+            self.scope["extensions"] = self.extensions
+            self.scope["client"] = (client.address, 0) if client.address else self.client
+        elif proxy.take_claims(self.headers) and not self._claimed:
+            self._claimed = True
+            address = self.client[0] if self.client else None
+            log.warning("client certificate claimed", address=address, **self._known())
+
+    def _refuse_more_fields(self, more: int = 0) -> None:
+        if len(self.headers) > self.limits.fields + more:
+            raise Refusal.of(limits.FIELDS, limit=self.limits.fields)
+
     def _refuse_bad_head(self) -> None:
+        self._refuse_more_fields()
         if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > self.limits.head:
             raise self._long_head()
         version = self.parser.get_http_version()
@@ -219,7 +287,10 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if self._answered_at_once:
+            self._answered_at_once = False
+        else:
+            super().on_message_complete()
         self._receiving = False
         self._uncounted = 0
         self._settle()
@@ -297,15 +368,17 @@ class Connection(HttpToolsProtocol):
             *ALWAYS,
             *refusal.headers.items(),
         ]
-        encoded = [(name.encode(), value.encode()) for name, value in fields]
-        head = b"".join(b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *encoded))
-        sent = b"" if self._method == b"HEAD" else body
-        self.transport.write(STATUS_LINE[refusal.status] + head + b"\r\n" + sent)
+        self._write(refusal.status, [(name.encode(), value.encode()) for name, value in fields], body)
         known = {**self._known(), "rule": refusal.rule, "why": refusal.text}
-        log.info("refused", id=request_id, status=refusal.status, bytes=len(sent), **known)
+        sent = 0 if self._method == b"HEAD" else len(body)
+        log.info("refused", id=request_id, status=refusal.status, bytes=sent, **known)
         self.metrics.answered(NO_OPERATION, refusal.status)
         self.metrics.refused(refusal.faults)
         self._wait("close", _LAST_WORDS_SECONDS)
+
+    def _write(self, status: int, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        head = b"".join([b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *fields)])
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + (b"" if self._method == b"HEAD" else body))
 
     def _known(self) -> dict[str, str]:
         """What the log says of whom the HTTP layer refuses: whose certificate it was, if there was one."""

@@ -6,13 +6,9 @@ Reading 53.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ibt.rules.faults import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _LIMIT = "reading 53"
 
@@ -53,22 +49,3 @@ class Limits:
     idle_seconds: float = 75
     answer_seconds: float = 60
     drain_seconds: float = 30
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Limits:
-        """The limits, each of which `IBT_LIMIT_…` may set. Raises ValueError with one sentence."""
-        given: dict[str, float] = {}
-        for field in fields(cls):
-            name = f"IBT_LIMIT_{field.name.upper()}"
-            text = environment.get(name)
-            if text is None:
-                continue
-            whole = isinstance(field.default, int) and not field.name.endswith("_seconds")
-            try:
-                value = int(text) if whole else float(text)
-            except ValueError:
-                value = 0
-            if not 0 < value < 1e12:
-                raise ValueError(f'{name} is "{text}": set it to a {"whole " if whole else ""}number greater than 0')
-            given[field.name] = value
-        return cls(**given)  # type: ignore[arg-type]  # the loop above gave each field its own kind of number

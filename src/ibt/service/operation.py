@@ -11,7 +11,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ibt.service import metrics, seeing, server
+from ibt.service import metrics, revocation, seeing, server
 from ibt.service.app import API
 from ibt.service.log import configure, log
 from ibt.service.settings import Effective, limits, masked
@@ -30,7 +30,12 @@ from ibt.store import Database, Unusable
 
 def faults(found: Mapping[str, Effective]) -> list[str]:
     """What keeps the service from running on these settings, each of which is right: one sentence for each fault."""
-    return [*_certificate_faults(found), *_database_faults(found["database"].value)]
+    return [
+        *_certificate_faults(found),
+        *_revocation_faults(found),
+        *_database_faults(found["database"].value),
+        *_standby_faults(found),
+    ]
 
 
 def run(found: Mapping[str, Effective], announce: Callable[[str], None]) -> list[str]:
@@ -45,14 +50,21 @@ def run(found: Mapping[str, Effective], announce: Callable[[str], None]) -> list
     settings = _settings(found)
     configure()
     try:
-        with ExitStack() as listeners, metrics.shared() as folder:
+        with (
+            _proxies_listener(found["proxy_socket"].value) as of_proxies,
+            ExitStack() as listeners,
+            metrics.shared() as folder,
+        ):
             listener = listeners.enter_context(_listen(found["host"].value, found["port"].value))
-            works: list[Work] = [partial(server.work, listener, settings)] * settings.workers
+            served = server.Listeners(listener, of_proxies)
+            listeners.callback(served.close)
+            works: list[Work] = [partial(server.work, served, settings)] * settings.workers
             operator = _operators_listener(found)
             if operator is not None:
                 listeners.enter_context(operator)
-                see = partial(seeing.work, operator, folder, partial(_unready, found, folder))
-                works = [*(_without(operator, work) for work in works), _without(listener, see)]
+                unready = partial(_unready, found, folder)
+                see = partial(seeing.work, operator, folder, unready, leave_seconds=settings.leave_seconds)
+                works = [*(_without(operator, work) for work in works), _without(served, see)]
             url = _url(found["host"].value, listener)
             supervise(
                 [_removing(folder, work) for work in works],
@@ -80,6 +92,26 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+@contextmanager
+def _proxies_listener(path: Path | None) -> Iterator[socket.socket | None]:
+    """A socket for proxies at *path*, which is removed at the end unless another service has it then."""
+    if path is None:
+        yield None
+        return
+    try:
+        listener = server.listen_for_proxies(path)
+    except OSError as error:
+        raise _NotListening(f"It is not possible to listen on {path}: {error.strerror or error}") from error
+    ours = path.stat().st_ino
+    try:
+        with listener:
+            yield listener
+    finally:
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == ours:
+                path.unlink()
+
+
 def _operators_listener(found: Mapping[str, Effective]) -> socket.socket | None:
     """Where health and metrics are told; nowhere, which the log says, where only the default port is in use."""
     host, port = found["operator_host"].value, found["operator_port"]
@@ -98,7 +130,7 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"https://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}{API}"
 
 
-def _without(other: socket.socket, work: Work) -> Work:
+def _without(other: socket.socket | server.Listeners, work: Work) -> Work:
     """*work*, whose process lets go of what another listens on: its clients shall not wait for this one to end."""
 
     def alone(started: Callable[[], None], lifeline: int) -> None:
@@ -123,7 +155,18 @@ def _removing(folder: Path, work: Work) -> Work:
 
 def _unready(found: Mapping[str, Effective], folder: Path) -> list[str]:
     """Why the service, whose workers count in *folder*, is not ready: one sentence for each reason."""
-    return [*(faults(found) or seeing.unwritable(found["database"].value)), *seeing.unserved(folder)]
+    # A file of lists that cannot be used is none: the workers go by the last good one, until that ends.
+    wrong = [*_certificate_faults(found), *_database_faults(found["database"].value)]
+    refused = found["client_crl_expired"].value == "refuse"
+    database = found["database"].value
+    wrong = wrong or [*seeing.unwritable(database)]
+    if found["require_synchronous_standby"].value and not wrong:
+        wrong = [*seeing.unkept(database)]
+    return [
+        *wrong,
+        *(revocation.past_end(folder) if refused else ()),
+        *seeing.unserved(folder),
+    ]
 
 
 def _settings(found: Mapping[str, Effective]) -> server.Settings:
@@ -132,8 +175,12 @@ def _settings(found: Mapping[str, Effective]) -> server.Settings:
         certificate=found["server_certificate"].value,
         key=found["server_key"].value,
         client_ca=found["client_ca"].value,
+        client_crl=found["client_crl"].value,
+        ended_crl_refuses=found["client_crl_expired"].value == "refuse",
+        trusted_proxies=found["trusted_proxies"].value or (),
         workers=found["workers"].value,
         remember=found["remember"].value,
+        leave_seconds=found["leave_seconds"].value,
         limits=limits(found),
     )
 
@@ -187,6 +234,20 @@ def _client_ca_faults(paths: Mapping[str, Path | None], contents: Mapping[str, b
         x509.load_pem_x509_certificates(contents["client_ca"])
     except ValueError:
         yield f"client_ca, {paths['client_ca']}, holds no certificate: it must have the authorities' as PEM."
+
+
+def _revocation_faults(found: Mapping[str, Effective]) -> Iterator[str]:
+    file = found["client_crl"].value
+    if file is not None:
+        try:
+            revocation.read_file(file, found["client_ca"].value)
+        except revocation.Unusable as unusable:
+            yield f"client_crl, {file}, {unusable}."
+
+
+def _standby_faults(found: Mapping[str, Effective]) -> Iterator[str]:
+    if found["require_synchronous_standby"].value and found["database"].value.startswith("sqlite:"):
+        yield "require_synchronous_standby is true, and SQLite has no standby: use PostgreSQL, or take it back."
 
 
 def _database_faults(url: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ibt import messages
@@ -24,10 +24,11 @@ from ibt.service import access, negotiation
 from ibt.service.memory import Memory
 from ibt.service.metrics import NO_OPERATION
 from ibt.store import reads, writes
+from ibt.store.audit import Deed
 from ibt.store.reads import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -39,9 +40,17 @@ if TYPE_CHECKING:
 #: Answers of more bytes than this are compressed for those who ask for it.
 _WORTH_COMPRESSING = 1024
 
+#: A page of at most so many versions is made at once, if its total is known and so many at most are passed over.
+_MOST_AT_ONCE = 100
+_MOST_PASSED_OVER_AT_ONCE = 1000
+
 #: Of how many queries a process remembers the total, and of how many pages where they ended.
 _REMEMBERED_QUERIES = 4096
 _REMEMBERED_PLACES = 65_536
+
+#: One place is kept in so many versions, and a page looks for one in so many of these before its start.
+_BETWEEN_PLACES = 100
+_PLACES_LOOKED_FOR = 10
 
 NO_CONTRACT = Rule(
     "no-contract",
@@ -66,10 +75,14 @@ class Request:
     method: str
     raw_path: bytes
     query_string: bytes
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Mapping[bytes, Sequence[str]]
     certificate: access.Certificate | None
     request_id: str
+    address: str = ""
+    untrusted: bool = False  # the certificate, as a proxy hands it on
     body_asked: bool = False
+    body_sha256: str = ""
+    admitted_to: int | None = None  # the customer, when the caller has the role there
     operation: str = NO_OPERATION
     versions_created: int = 0
     refusal: Refusal | None = None
@@ -78,23 +91,46 @@ class Request:
     @classmethod
     def of(cls, scope: Scope) -> Request:
         """The request of an ASGI scope."""
-        chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+        tls = scope.get("extensions", {}).get("tls", {})
+        chain = tls.get("client_cert_chain", ())
+        headers: dict[bytes, tuple[str, ...]] = {}
+        for name, value in scope["headers"]:
+            headers[name] = (*headers.get(name, ()), value.decode("latin-1"))
         request = cls(
             scope["method"],
             scope["raw_path"],
             scope["query_string"],
-            scope["headers"],
+            headers,
             access.read_certificate(chain[0]) if chain else None,
             secrets.token_hex(8),
+            (scope.get("client") or ("",))[0],
+            "client_cert_error" in tls,
         )
         given = request.fields(b"x-request-id")
         if len(given) == 1 and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given[0]):
             request.request_id = given[0]
         return request
 
-    def fields(self, name: bytes) -> tuple[str, ...]:
+    def fields(self, name: bytes) -> Sequence[str]:
         """The values of all header fields of this name, which is in lower case, in their order."""
-        return tuple([value.decode("latin-1") for key, value in self.headers if key == name])
+        return self.headers.get(name, ())
+
+    def deed(self, kind: str, time: datetime, status: int, detail: str = "") -> Deed:
+        """What the audit tells of this request, a POST by a caller with the role."""
+        assert self.certificate is not None, "who has the role came with one"  # noqa: S101 - for the type
+        return Deed(
+            kind=kind,
+            time=time,
+            user_name=str(self.known["user"]),
+            subject=self.certificate.subject,
+            serial=self.certificate.serial,
+            fingerprint=self.certificate.fingerprint,
+            address=self.address,
+            request_id=self.request_id,
+            status=status,
+            body_sha256=self.body_sha256,
+            detail=detail,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +142,30 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class TakesLonger(Exception):
+    """The answer is not at hand, and may take so long that nothing else should wait for it."""
+
+
 class Remembered:
     """What this process remembers of answers, under the revisions of customers: see `ibt.service.memory`."""
 
     def __init__(self, most_bytes: int) -> None:
         self.answers: Memory[Reply] = Memory(most_bytes)
         self.totals: Memory[int] = Memory(_REMEMBERED_QUERIES)
-        self.places: Memory[Place] = Memory(_REMEMBERED_PLACES)
+        self._places: Memory[Place] = Memory(_REMEMBERED_PLACES)
+
+    def place_before(self, state: Hashable, start: int) -> Place | None:
+        """A place at most so far before *start*, in a query's answer, that it is worth to begin there."""
+        nearest = start // _BETWEEN_PLACES
+        for number in range(nearest, max(-1, nearest - _PLACES_LOOKED_FOR), -1):
+            place = self._places.recall((state, number))
+            if place is not None and place.end <= start:
+                return place
+        return None
+
+    def keep_place(self, state: Hashable, place: Place) -> None:
+        """Keeps where a page ended: one place in so many versions is enough."""
+        self._places.keep((state, place.end // _BETWEEN_PLACES), place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +178,13 @@ class Asked:
     contract_id: int
     request: Request
     media_type: str = negotiation.VENDOR_TYPE
-    parameters: Sequence[tuple[str, str]] = ()
     strict: bool = False
     remembered: Remembered = field(default_factory=lambda: Remembered(0))
+    at_once: bool = False  # whether all else waits for the answer
+
+    def parameters(self) -> Sequence[tuple[str, str]]:
+        """The names and values of the query string; refuses with 400 what is not UTF-8. Reading 60."""
+        return negotiation.parameters(self.request.query_string)
 
     def answer(self, body: bytes, revision: str) -> Reply:
         """The answer with *body*, which shows the customer's state of that revision."""
@@ -166,9 +223,16 @@ class Asked:
         body = gzip.compress(reply.body, compresslevel=1, mtime=0)
         return Reply(reply.status, body, (*headers, ("content-encoding", "gzip")))
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the client has an answer already, and asks whether there is another."""
+        return bool(self.request.fields(b"if-none-match"))
+
     def not_modified(self, revision: str) -> Reply | None:
         """304, where the client has what it asks for. Reading 57."""
         known = self.request.fields(b"if-none-match")
+        if not known:
+            return None
         etag = self.etag(revision)
         # Whether the body would be long enough to be compressed is not known before it is made: either tag serves.
         for tag in (etag, _gzip_tag(etag)) if self.gzip_wanted() else (etag,):
@@ -182,7 +246,7 @@ _SUFFIXES = {negotiation.VENDOR_TYPE: "v", negotiation.XML_TYPE: "x"}
 
 def subaccounts(connection: Connection, asked: Asked) -> Reply:
     """GET …/subaccounts. Clause 3.1."""
-    _refuse_unknown_parameters(asked)
+    _refuse_bad_parameters(asked)
     return _unless_known(
         asked,
         lambda: messages.write_subaccounts(reads.subaccounts(connection, asked.customer_id)),
@@ -192,7 +256,7 @@ def subaccounts(connection: Connection, asked: Asked) -> Reply:
 
 def current_mappings(connection: Connection, asked: Asked) -> Reply:
     """GET …/contractSubaccountMappings. Clauses 3.2.3, 3.2.4."""
-    query = queries.read_query(asked.parameters, strict=asked.strict)
+    query = queries.read_query(asked.parameters(), strict=asked.strict)
 
     def body() -> bytes:
         total, page = _total_and_page(connection, asked, query)
@@ -202,58 +266,74 @@ def current_mappings(connection: Connection, asked: Asked) -> Reply:
 
 
 def _total_and_page(connection: Connection, asked: Asked, query: Query) -> tuple[int, list[SubaccountMapping]]:
-    """What a query finds, with what is remembered of this state: its total, and where the page before ended."""
-    state = asked.customer_id, asked.caller.revision, replace(query, start=0, limit=0)
-    total = asked.remembered.totals.recall(state)
+    """What a query finds, with what is remembered of this state: its total, and where pages before ended."""
+    state = asked.customer_id, asked.caller.revision, query.filters
+    remembered = asked.remembered
+    total = remembered.totals.recall(state)
+    place = remembered.place_before(state, query.start) if total is not None else None
+    passed_over = query.start - (place.end if place else 0)
+    if asked.at_once and (total is None or query.limit > _MOST_AT_ONCE or passed_over > _MOST_PASSED_OVER_AT_ONCE):
+        raise TakesLonger
     if total is None:
         total = reads.total(connection, asked.customer_id, query)
-        asked.remembered.totals.keep(state, total)
+        remembered.totals.keep(state, total)
     if query.start >= total:
         return total, []
-    page = reads.page(connection, asked.customer_id, query, asked.remembered.places.recall((state, query.start)))
-    end = query.start + sum(len(mapping.versions) for mapping in page)
+    page = reads.page(connection, asked.customer_id, query, place)
+    end = query.start + sum([len(mapping.versions) for mapping in page])
     last = page[-1]
-    asked.remembered.places.keep((state, end), Place(last.contract.contract_id, month_of(last.versions[-1].begin)))
+    remembered.keep_place(state, Place(end, last.contract.contract_id, month_of(last.versions[-1].begin)))
     return total, page
 
 
 def mapping_history(connection: Connection, asked: Asked) -> Reply:
     """GET …/contractSubaccountMappings/{contractId}. Clause 3.3. Readings 44, 45."""
-    _refuse_unknown_parameters(asked)
-    if not reads.has_contract(connection, asked.customer_id, asked.contract_id):
-        raise Refusal.of(NO_CONTRACT, customer_id=asked.customer_id, contract_id=asked.contract_id)
+    _refuse_bad_parameters(asked)
+    customer_id, contract_id = asked.customer_id, asked.contract_id
+    no_contract = Refusal.of(NO_CONTRACT, customer_id=customer_id, contract_id=contract_id)
+    # What would be refused is refused, also where the client has an answer (reading 57); else the mapping tells.
+    if asked.conditional and not reads.has_contract(connection, customer_id, contract_id):
+        raise no_contract
 
     def body() -> bytes:
-        return messages.write_mapping(reads.mapping_history(connection, asked.customer_id, asked.contract_id))
+        try:
+            return messages.write_mapping(reads.mapping_history(connection, customer_id, contract_id))
+        except LookupError:
+            raise no_contract from None
 
     return _unless_known(asked, body, asked.caller.revision)
 
 
 def read_update(asked: Asked, body: bytes) -> Update:
     """What the body of a POST asks for; refuses with 400 what is no valid message. Clause 3.2.4."""
-    _refuse_unknown_parameters(asked)
+    _refuse_bad_parameters(asked)
     return messages.read_update(body)
 
 
 def update_mappings(connection: Connection, asked: Asked, update: Update, clock: Callable[[], datetime]) -> Reply:
     """POST …/contractSubaccountMappings, in a transaction that ends with it. Clauses 3.2.3, 3.2.5. Reading 41."""
-    revision = writes.lock(connection, asked.customer_id)
+    locked = writes.lock(connection, asked.customer_id)
+    revision = locked.revision
     # Body and lock may have taken their time: the caller may do what they may do now.
     asked.caller.again(connection, asked.customer_id)
-    standing = reads.standing(connection, asked.customer_id, (mapping.contract_id for mapping in update))
+    contract_ids = (mapping.contract_id for mapping in update)
+    subaccount_ids = (version.subaccount_id for mapping in update for version in mapping.versions)
+    standing = reads.standing(connection, asked.customer_id, contract_ids, subaccount_ids)
     faults = Faults()
-    outcome = mappings.update(standing, update, clock(), faults)
+    now = clock()
+    outcome = mappings.update(standing, update, now, faults)
     faults.refuse()
     if not negotiation.match_revision(asked.request.fields(b"if-match"), revision):
         raise Refusal.of(OVERTAKEN)
     if outcome.new:
-        revision = writes.add_versions(connection, asked.customer_id, outcome.new)
+        revision = writes.add_versions(connection, locked, outcome.new, asked.request.deed("update", now, 200))
         asked.request.versions_created = len(outcome.new)
     return asked.answer(messages.write_mappings(outcome.reply), revision)
 
 
 def schema(_connection: Connection, asked: Asked) -> Reply:
     """GET of the published schema, for anyone with the role."""
+    _refuse_bad_parameters(asked)
     return _unless_known(asked, lambda: messages.SCHEMA, _SCHEMA_REVISION)
 
 
@@ -265,9 +345,10 @@ def _unless_known(asked: Asked, body: Callable[[], bytes], revision: str) -> Rep
     return asked.not_modified(revision) or asked.answer(body(), revision)
 
 
-def _refuse_unknown_parameters(asked: Asked) -> None:
+def _refuse_bad_parameters(asked: Asked) -> None:
+    parameters = asked.parameters()
     if asked.strict:
-        queries.refuse_unknown(asked.parameters)
+        queries.refuse_unknown(parameters)
 
 
 def _gzip_tag(etag: str) -> str:

@@ -14,29 +14,33 @@ import resource
 import signal
 import socket
 import ssl
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 import uvloop
-from uvicorn.server import ServerState
 
-from ibt.service import access
+from ibt.service import access, allocation, proxy
 from ibt.service.app import Application
-from ibt.service.connection import Connection
+from ibt.service.connection import Connection, State
 from ibt.service.limits import Limits
 from ibt.service.log import configure, log
 from ibt.service.memory import REMEMBER
 from ibt.service.metrics import Metrics
+from ibt.service.revocation import Revocation
 from ibt.service.workers import supervise
-from ibt.store import Database
+from ibt.store import Database, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+#: How long a thread that reads a large message keeps the others waiting: a page takes a turn for each of its rows.
+_LONGEST_TURN_SECONDS = 0.0002
 
 #: How often deadlines are looked at.
 _SWEEP_SECONDS = 0.25
@@ -46,17 +50,23 @@ _SWEEP_SECONDS = 0.25
 class Settings:
     """
     What a worker serves: the database's URL; a PEM file with the server's certificates, and one with its key
-    unless that is in the first; the CA whose client certificates are trusted; how many processes; a frozen clock
-    for version times, if any; how many bytes of answers a process remembers.
+    unless that is in the first; the CA whose client certificates are trusted, its lists of revoked ones, if any, and
+    whether one past its end refuses everyone; from where proxies connect; how many processes; a frozen clock for
+    version times, if any; how many bytes of answers a process remembers; how many seconds it serves on when it is to
+    end.
     """
 
     database: str
     certificate: Path
     client_ca: Path
     key: Path | None = None
+    client_crl: Path | None = None
+    ended_crl_refuses: bool = True
+    trusted_proxies: tuple[proxy.Network, ...] = ()
     workers: int = 1
     now: datetime | None = None
     remember: int = REMEMBER
+    leave_seconds: float = 0
     limits: Limits = field(default_factory=Limits)
 
     def clock(self) -> datetime:
@@ -79,6 +89,48 @@ def listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
+
+
+def listen_for_proxies(path: Path) -> socket.socket:
+    """
+    A socket at *path* that listens, for its owner and its group alone. Raises OSError.
+
+    One that a service has left there which was killed is replaced.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        if path.is_socket() and not _listened_on(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o660)  # nobody can connect before it listens
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _listened_on(path: Path) -> bool:
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+class Listeners(NamedTuple):
+    """The sockets that a worker serves: for whoever comes by TLS, and for proxies on this machine, in the clear."""
+
+    clients: socket.socket
+    proxies: socket.socket | None = None
+
+    def close(self) -> None:
+        """Closes them for this process."""
+        self.clients.close()
+        if self.proxies is not None:
+            self.proxies.close()
 
 
 def tls(settings: Settings) -> ssl.SSLContext:
@@ -148,27 +200,30 @@ def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]
     """
     Serves *listener* until SIGTERM or SIGINT, then finishes the requests in flight and returns.
 
-    SIGHUP reads the certificates anew, for the connections from then on. *ready* is called once, when every worker
-    accepts connections. Raises OSError where the certificates cannot be read, ibt.store.Unusable where the
-    database cannot.
+    SIGHUP reads the certificates anew, for the connections from then on, and the lists of revoked ones, for all.
+    *ready* is called once, when every worker accepts connections. Raises OSError where the certificates cannot be
+    read, revocation.Unusable where the lists cannot, ibt.store.Unusable where the database cannot.
     """
     configure()
+    listeners = Listeners(listener)
     if settings.workers == 1:
-        work(listener, settings, ready)
+        work(listeners, settings, ready)
     else:
-        supervise([partial(work, listener, settings)] * settings.workers, ready, ending=listener.close)
+        supervise([partial(work, listeners, settings)] * settings.workers, ready, ending=listeners.close)
 
 
-def work(
-    listener: socket.socket, settings: Settings, started: Callable[[], None], lifeline: int | None = None
-) -> None:
+def work(listeners: Listeners, settings: Settings, started: Callable[[], None], lifeline: int | None = None) -> None:
     """What one process does. It also ends when *lifeline*, a file descriptor, is closed at its other end."""
     _allow_files(settings.limits.connections)
+    sys.setswitchinterval(_LONGEST_TURN_SECONDS)
     database = Database(settings.database)
-    application = Application(database, settings.limits, settings.clock, settings.remember)
+    with contextlib.suppress(Unavailable):  # it may come later, as it may go
+        database.hold()
+    revocation = Revocation(settings.client_crl, settings.client_ca, ended_refuses=settings.ended_crl_refuses)
+    application = Application(database, settings.limits, settings.clock, settings.remember, revocation)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(listener, settings, application, started, lifeline))
+            runner.run(_serve(listeners, settings, application, started, lifeline))
     finally:
         application.close()
         database.close()
@@ -184,7 +239,7 @@ def _allow_files(connections: int) -> None:
 
 
 async def _serve(
-    listener: socket.socket,
+    listeners: Listeners,
     settings: Settings,
     application: Application,
     started: Callable[[], None],
@@ -207,36 +262,52 @@ async def _serve(
         proxy_headers=False,
         server_header=False,
     )
-    state = ServerState()
-    server = await _accepting(listener, settings, config, state, application.metrics)
+    state = State()
+    proxies = proxy.Proxies(settings.trusted_proxies, proxy.authorities(settings.client_ca.read_bytes()))
+    connect = partial(Connection, config, state, settings.limits, application.metrics, proxies)
+    server = await _accepting(listeners.clients, settings, connect, application.metrics)
+    of_proxies = listeners.proxies and await loop.create_unix_server(connect, sock=listeners.proxies.dup())
+    application.metrics.note_client_crl(application.revocation.end)
     _sweep(state, loop.time())
+    allocation.settle()
     started()
     while not stop.is_set():
-        application.metrics.note_memory()
+        application.measure()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _SWEEP_SECONDS)
         _sweep(state, loop.time())
-        if reread.is_set():
-            reread.clear()
+        told_to = reread.is_set()
+        reread.clear()
+        if told_to or application.revocation.is_due:
+            await loop.run_in_executor(None, application.revocation.look, told_to)
+            application.metrics.note_client_crl(application.revocation.end)
+        if told_to:
             try:
-                successor = await _accepting(listener, settings, config, state, application.metrics)
-            except OSError as error:
+                authorities = proxy.authorities(settings.client_ca.read_bytes())
+                successor = await _accepting(listeners.clients, settings, connect, application.metrics)
+            except (OSError, ValueError) as error:
                 log.error("certificates not read anew", why=str(error))
             else:
+                proxies.go_by(authorities)
                 server.close()
                 server = successor
                 log.info("certificates read anew")
+    if lifeline is not None:
+        loop.remove_reader(lifeline)
+    await _leave(state, settings.leave_seconds)
     server.close()
-    listener.close()  # else the system would take new clients and let them wait
+    if of_proxies:
+        of_proxies.close()
+    listeners.close()  # else the system would take new clients and let them wait
     await _drain(state, settings.limits.drain_seconds)
 
 
 async def _accepting(
-    listener: socket.socket, settings: Settings, config: uvicorn.Config, state: ServerState, metrics: Metrics
+    listener: socket.socket, settings: Settings, connect: Callable[[], Connection], metrics: Metrics
 ) -> asyncio.Server:
     """Accepts connections from *listener*, which stays open when the server is closed, under the present files."""
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(config, state, settings.limits, metrics),
+        connect,
         sock=listener.dup(),
         ssl=tls(settings),
         ssl_handshake_timeout=settings.limits.handshake_seconds,
@@ -246,14 +317,24 @@ async def _accepting(
     return server
 
 
-def _sweep(state: ServerState, now: float) -> None:
+def _sweep(state: State, now: float) -> None:
     state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
     for connection in list(state.connections):
         if isinstance(connection, Connection) and connection.deadline <= now:
             connection.expire()
 
 
-async def _drain(state: ServerState, seconds: float) -> None:
+async def _leave(state: State, seconds: float) -> None:
+    """Serves on for *seconds*, in which who sends clients here learns to send them elsewhere."""
+    state.leaving = True
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        await asyncio.sleep(min(left, _SWEEP_SECONDS))
+        _sweep(state, loop.time())
+
+
+async def _drain(state: State, seconds: float) -> None:
     """Closes the connections as their requests are answered, and what is left after *seconds* in any case."""
     for connection in list(state.connections):
         connection.shutdown()

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,49 @@ def _whole(least: int, most: int) -> Kind:
     return Kind(read, (int,), "a whole number")
 
 
+def _choice(*words: str) -> Kind:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return text
+
+    return Kind(read, (str,), "a text")
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,9})?", text) or not 0 < float(text) <= 86_400:
         raise ValueError("must be a number of seconds, more than 0 and at most 86400")
     return float(text)
 
 
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The addresses and networks of a list with commas, in its order. Raises ValueError: the end of a sentence."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            "must be addresses and networks with commas between them, as 192.0.2.1, 2001:db8::/64"
+        ) from None
+
+
+def _pause(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,9})?", text) or float(text) > 3600:
+        raise ValueError("must be a number of seconds, from 0 to 3600")
+    return float(text)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 _TEXT = Kind(str, (str,), "a text")
 _FILE = Kind(Path, (str,), "a text, the path of a file")
 _SECONDS = Kind(_seconds, (int, float), "a number of seconds")
+_TRUTH = Kind(_truth, (bool,), "true or false")
+_PAUSE = Kind(_pause, (int, float), "a number of seconds")
+_NETWORKS = Kind(networks, (str,), "a text, addresses and networks")
 
 _CORES = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
@@ -113,13 +148,41 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("server_certificate", _FILE, None, "a PEM file: the server's certificate and its chain", required=True),
     Setting("server_key", _FILE, None, "a PEM file: the server's private key, where server_certificate has none"),
     Setting("client_ca", _FILE, None, "a PEM file: the authorities whose client certificates count", required=True),
+    Setting("client_crl", _FILE, None, "a PEM or DER file: the lists of revoked certificates of these authorities"),
+    Setting(
+        "client_crl_expired",
+        _choice("refuse", "warn"),
+        "refuse",
+        "what a list past its end does: refuse everyone, or warn in the log",
+    ),
+    Setting(
+        "trusted_proxies",
+        _NETWORKS,
+        None,
+        "the addresses and networks of proxies, with commas between them, who say who a client is",
+    ),
+    Setting(
+        "proxy_socket", _FILE, None, "a socket for proxies on this machine, who say who a client is, without TLS"
+    ),
     Setting("database", _TEXT, None, "sqlite:////path/ibt.db or postgresql://…", required=True),
+    Setting(
+        "require_synchronous_standby",
+        _TRUTH,
+        "false",
+        "whether the service is ready only while a standby of PostgreSQL keeps each update too",
+    ),
     Setting("workers", _whole(1, 64), _CORES, "how many processes serve; as many as there are cores"),
     Setting(
         "remember", _whole(0, 2**31 - 1), str(REMEMBER), "how many bytes of answers a process remembers; 0: none"
     ),
     Setting("operator_host", _TEXT, "127.0.0.1", "where health and metrics are told, to whoever asks, without TLS"),
     Setting("operator_port", _whole(0, 65535), "8444", "the port where health and metrics are told; 0: nowhere"),
+    Setting(
+        "leave_seconds",
+        _PAUSE,
+        "0",
+        "how many seconds the service, told to end, is not ready and serves on, so that a balancer lets go of it",
+    ),
     *(
         Setting(
             f"limit_{limit.name}",
@@ -221,7 +284,8 @@ def _of_file(file: Path, faults: list[str]) -> dict[str, str]:
     for key, setting in known.items():
         value = content.get(key, "")
         if value == "" or type(value) in setting.kind.types:
-            texts[setting.name] = _from_folder(setting, str(value), file.absolute().parent)
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            texts[setting.name] = _from_folder(setting, text, file.absolute().parent)
         else:
             faults.append(f"{file} has the wrong kind of value at the key {key}: it must be {setting.kind.called}.")
     return texts

@@ -6,6 +6,6 @@ SQLAlchemy Core over SQLite and PostgreSQL. This room knows `ibt.rules` and no o
 `writes`, so that what belongs together is seen and done in one transaction.
 """
 
-from ibt.store.database import Database, Unavailable, Unusable
+from ibt.store.database import Connections, Database, Unavailable, Unusable
 
-__all__ = ["Database", "Unavailable", "Unusable"]
+__all__ = ["Connections", "Database", "Unavailable", "Unusable"]

@@ -11,12 +11,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from ibt.rules.queries import Pattern
+from ibt.store.question import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,28 +68,33 @@ def _like(element: matching, compiler: Any, **options: Any) -> str:
     return f"{column} LIKE {pattern}"
 
 
-class _IdList(sa.TypeDecorator["Sequence[int]"]):
+class _IdList(sa.TypeDecorator["Sequence[int | str]"]):
     """A list of ids in one parameter: there may be more of them than a statement may have parameters."""
 
     impl = sa.Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(ARRAY(sa.Integer) if dialect.name == "postgresql" else sa.Text())
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.of = of
 
-    def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> Any:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(self.of) if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: Sequence[int | str] | None, dialect: Dialect) -> Any:
         return list(value or ()) if dialect.name == "postgresql" else json.dumps(list(value or ()))
 
 
 class one_of(FunctionElement[bool]):  # noqa: N801 (used as a function of SQL)
-    """Whether a column is one of the ids that the parameter of this name lists."""
+    """Whether a column, of numbers or of texts, is one of the ids that the parameter of this name lists."""
 
     type = sa.Boolean()
     inherit_cache = True
     name = "one_of"
 
-    def __init__(self, column: ColumnElement[int], parameter: str) -> None:
-        super().__init__(column, sa.bindparam(parameter, type_=_IdList()))
+    def __init__(self, column: ColumnElement[Any], parameter: str) -> None:
+        of = sa.Integer() if isinstance(column.type, sa.Integer) else sa.Text()
+        super().__init__(column, sa.bindparam(parameter, type_=_IdList(of)))
 
 
 @compiles(one_of, "sqlite")
@@ -122,17 +127,17 @@ class ForEach:
         lists = [sa.bindparam(f"given_{name}", type_=ARRAY(type_)) for name, type_ in given.items()]
         columns = [sa.column(name, type_) for name, type_ in given.items()]
         rows = sa.func.unnest(*lists).table_valued(*columns).render_derived(name="given")
-        self._at_once = statement(dict(rows.c.items()))
+        self._at_once = Change(statement(dict(rows.c.items())))
         fields = {name: sa.bindparam(f"given_{name}", type_=type_) for name, type_ in given.items()}
-        self._one_by_one = statement(fields).compile(dialect=sqlite.dialect())  # type: ignore[attr-defined]  # all have it
+        self._one_by_one = Change(statement(fields))
 
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]], **same: object) -> None:
         """Runs it for *rows*, each with the values of `given` as tables keep them; others are the *same* for all."""
         if connection.dialect.name == "postgresql":
             lists = zip(self._names, map(list, zip(*rows, strict=True)), strict=True)
-            connection.execute(self._at_once, {**dict(lists), **same})
+            self._at_once.make(connection, {**dict(lists), **same})
         else:
-            places = [(*self._names, *same).index(name) for name in self._one_by_one.positiontup]
+            places = [(*self._names, *same).index(name) for name in self._one_by_one.places(connection.dialect)]
             values = tuple(same.values())
             in_order = map(itemgetter(*places), (row + values for row in rows))
-            connection.exec_driver_sql(str(self._one_by_one), list(in_order))
+            self._one_by_one.make_each(connection, list(in_order))

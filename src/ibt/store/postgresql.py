@@ -11,6 +11,7 @@ Reading 54.
 from __future__ import annotations
 
 import math
+import select
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -96,10 +97,19 @@ def engine(url: sqlalchemy.URL, lock_wait: float, patience: float) -> Engine:
 
     @event.listens_for(made, "begin")
     def begin(connection: sqlalchemy.Connection) -> None:
-        # An update sees what the one before it did, once it has the customer's lock; a reader sees one moment. That
-        # an update may write is left to the server: one that was demoted or fenced must not be talked out of it.
-        writes = connection.get_execution_options().get("ibt_writes")
-        kind = "READ COMMITTED" if writes else "REPEATABLE READ, READ ONLY"
-        connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {kind}")
+        # An update sees what the one before it did, once it has the customer's lock. That it may write is left to
+        # the server: one that was demoted or fenced must not be talked out of it.
+        if connection.get_execution_options().get("ibt_writes"):
+            connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
 
     return made
+
+
+def was_closed(connection: sqlalchemy.Connection) -> bool:
+    """Whether the server has said something to a connection that asked for nothing: that it closes it, or its end."""
+    driver: Any = connection.connection.driver_connection
+    if driver.closed:
+        return True
+    poll = select.poll()
+    poll.register(driver.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))

@@ -31,6 +31,7 @@ from ibt.rules.model import (
 )
 from ibt.rules.queries import Pattern
 from ibt.store.dialects import matching, one_of
+from ibt.store.question import Question
 from ibt.store.tables import (
     CodePoints,
     EasternMonth,
@@ -40,15 +41,18 @@ from ibt.store.tables import (
     customer,
     customer_state,
     grants,
+    instant,
     mapping_version,
+    pins,
+    revoked,
     subaccount_version,
     users,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from ibt.rules.queries import Query
 
@@ -64,30 +68,72 @@ class Grant(NamedTuple):
     revision: str | None
 
 
-_GRANTS = (
-    select(grants.c.customer_id, grants.c.role, customer_state.c.revision)
+class Shown(NamedTuple):
+    """A certificate by what the tables know it by: texts as the service reads them."""
+
+    issuer: str
+    serial: str
+    fingerprint: str
+
+
+class Rights(NamedTuple):
+    """What a user may do, by a certificate: nothing if that is *revoked*, or if the user is *pinned* to others."""
+
+    grants: Sequence[Grant] = ()
+    revoked: bool = False
+    pinned: bool = False
+
+
+def _is(column: sa.Column[str]) -> ColumnElement[bool]:
+    return column == bindparam(column.name, type_=CodePoints)
+
+
+#: 0 where the user is pinned to this certificate, 1 where to others only; null where the user has no pins.
+_PINNED = select(sa.func.min(sa.case((_is(pins.c.fingerprint), 0), else_=1))).where(_is(pins.c.user_name))
+
+_RIGHTS = Question(
+    select(
+        grants.c.customer_id,
+        grants.c.role,
+        customer_state.c.revision,
+        select(revoked.c.serial).where(_is(revoked.c.issuer), _is(revoked.c.serial)).exists(),
+        _PINNED.scalar_subquery(),
+    )
     .select_from(grants)
     .join(
         customer_state,
         sa.and_(customer_state.c.customer_id == grants.c.customer_id, customer_state.c.customer_id == CUSTOMER_ID),
         isouter=True,
     )
-    .where(grants.c.user_name == bindparam("user_name", type_=CodePoints))
+    .where(_is(grants.c.user_name))
 )
 
 
-def grants_of(connection: Connection, user_name: str, customer_id: int) -> list[Grant]:
+def rights(connection: Connection, user_name: str, shown: Shown, customer_id: int) -> Rights:
     """
-    What the user may do and where, with the revision of customer *customer_id*; empty where there is no such user.
+    What the user may do and where, by the certificate *shown*; with the revision of customer *customer_id*.
 
-    One statement tells who is asking, what they may do and what state they ask of, anew for each request.
+    No grants where there is no such user; then nothing is said of the certificate. One statement tells who is asking,
+    what they may do and what state they ask of, anew for each request.
 
     Readings 9, 55, 56, 57.
     """
     if "\0" in user_name:  # a text that PostgreSQL does not have, and so nobody's name
-        return []
-    rows = connection.execute(_GRANTS, {"user_name": user_name, "customer_id": customer_id})
-    return [Grant(*row) for row in rows]
+        return Rights()
+    asked = {**shown._asdict(), "user_name": user_name, "customer_id": customer_id}
+    rows = _RIGHTS.ask(connection, asked)
+    if not rows:
+        return Rights()
+    *_, is_revoked, is_pinned = rows[0]
+    return Rights([Grant(*row[:3]) for row in rows], bool(is_revoked), bool(is_pinned))
+
+
+_REVISION = Question(select(customer_state.c.revision).where(customer_state.c.customer_id == CUSTOMER_ID))
+
+
+def revision(connection: Connection, customer_id: int) -> str:
+    """The name of the state of all that the customer can see; "" where there is no such customer. Reading 57."""
+    return "".join(row[0] for row in _REVISION.ask(connection, {"customer_id": customer_id}))
 
 
 def user_names(connection: Connection) -> list[str]:
@@ -111,18 +157,29 @@ _SUBACCOUNTS = (
     .where(subaccount_version.c.customer_id == CUSTOMER_ID)
     .order_by(subaccount_version.c.subaccount_id, subaccount_version.c.begin)
 )
+_ALL_SUBACCOUNTS = Question(_SUBACCOUNTS)
+_THESE_SUBACCOUNTS = Question(_SUBACCOUNTS.where(one_of(subaccount_version.c.subaccount_id, "subaccount_ids")))
 
 
 def subaccounts(connection: Connection, customer_id: int) -> list[Subaccount]:
     """The customer's subaccounts by id, each with its versions by begin. Clause 3.1.6. Readings 46, 61."""
-    rows = connection.execute(_SUBACCOUNTS, {"customer_id": customer_id})
+    return _subaccounts(_ALL_SUBACCOUNTS.ask(connection, {"customer_id": customer_id}))
+
+
+def _subaccounts(rows: Iterable[tuple[Any, ...]]) -> list[Subaccount]:
     return [
-        Subaccount(subaccount_id, tuple(SubaccountVersion(*row[1:]) for row in group))
-        for subaccount_id, group in groupby(rows, key=lambda row: row.subaccount_id)
+        Subaccount(subaccount_id, tuple([SubaccountVersion(*row[1:]) for row in group]))
+        for subaccount_id, group in groupby(rows, key=itemgetter(0))
     ]
 
 
 # --- mappings ---------------------------------------------------------------------------------------------
+
+
+def _kept(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """A time as the tables keep it: a page repeats few of them, and what it repeats is made once."""
+    return sa.type_coerce(column, sa.BigInteger)
+
 
 _buyer = customer.alias("buyer")
 _seller = customer.alias("seller")
@@ -134,8 +191,8 @@ _CONTRACTS = (
         contract.c.category,
         _buyer.c.name,
         _seller.c.name,
-        contract.c.contract_begin,
-        contract.c.contract_end,
+        _kept(contract.c.contract_begin),
+        _kept(contract.c.contract_end),
         contract.c.status,
     )
     .select_from(contract)
@@ -148,23 +205,29 @@ _CONTRACT_WIDTH = len(_CONTRACTS.selected_columns)
 
 
 def _version_columns(versions: FromClause) -> tuple[ColumnElement[Any], ...]:
-    return versions.c.begin, versions.c.end, versions.c.version, versions.c.subaccount_id
+    times = (versions.c.begin, versions.c.end, versions.c.version)
+    return *map(_kept, times), versions.c.subaccount_id
 
 
-def _mappings(customer_id: int, rows: Iterable[Row[Any]]) -> list[SubaccountMapping]:
+@lru_cache(maxsize=65536)
+def _version(begin: int, end: int, version: int, subaccount_id: str) -> MappingVersion:
+    return MappingVersion(instant(begin), instant(end), instant(version), subaccount_id)
+
+
+def _contract(contract_id: int, category: str, *shown: Any) -> Contract:
+    buyer, seller, begin, end, status = shown
+    return Contract(contract_id, Category(category).market_name, buyer, seller, instant(begin), instant(end), status)
+
+
+def _mappings(customer_id: int, rows: Iterable[tuple[Any, ...]]) -> list[SubaccountMapping]:
     """Rows of `_CONTRACTS` with a version each, ordered by contract; no version where its columns are null."""
     mappings = []
     for _, group in groupby(rows, key=itemgetter(0)):
         of_contract = list(group)
-        contract_id, category, *shown = of_contract[0][:_CONTRACT_WIDTH]
-        versions = (row[_CONTRACT_WIDTH:] for row in of_contract)
-        mappings.append(
-            SubaccountMapping(
-                customer_id,
-                Contract(contract_id, Category(category).market_name, *shown),
-                tuple(MappingVersion(*version) for version in versions if version[0] is not None),
-            )
-        )
+        contract = _contract(*of_contract[0][:_CONTRACT_WIDTH])
+        found = [row[_CONTRACT_WIDTH:] for row in of_contract]
+        versions = tuple([_version(*version) for version in found if version[0] is not None])
+        mappings.append(SubaccountMapping(customer_id, contract, versions))
     return mappings
 
 
@@ -270,39 +333,40 @@ def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any
 
 
 @lru_cache(maxsize=128)
-def _count(shape: Shape) -> Select[Any]:
-    return _selected([func.count()], shape)
+def _count(shape: Shape) -> Question:
+    return Question(_selected([func.count()], shape))
 
 
 @lru_cache(maxsize=128)
-def _page(shape: Shape, *, seek: bool) -> Select[Any]:
+def _page(shape: Shape, *, seek: bool) -> Question:
     """
     The versions of the page first, by the key alone; then what is shown of their contracts.
 
-    They are those after the first *start*, or, to *seek*, those behind the place where a page ended.
+    They are those after the first *start*; to *seek*, these are counted from behind a place.
     """
     key = (current_mapping.c.contract_id, current_mapping.c.month)
     selected = _selected((current_mapping.c.customer_id, *key, *_version_columns(current_mapping)), shape)
     if seek:
         ended = (bindparam("ended_contract", type_=sa.Integer), bindparam("ended_month", type_=EasternMonth))
         selected = selected.where(sa.tuple_(*key) > sa.tuple_(*ended))
-    else:
-        selected = selected.offset(bindparam("start", type_=sa.BigInteger))
-    page = selected.order_by(*key).limit(bindparam("limit", type_=sa.BigInteger)).subquery("page")
+    start, limit = (bindparam(name, type_=sa.BigInteger) for name in ("start", "limit"))
+    page = selected.order_by(*key).offset(start).limit(limit).subquery("page")
     shown = _CONTRACTS.add_columns(*_version_columns(page))
     its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
-    return shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month)
+    return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month))
 
 
 def total(connection: Connection, customer_id: int, query: Query) -> int:
     """How many current versions match the query's filters, on all its pages together. Reading 12."""
     shape = _shape(query)
-    return int(connection.execute(_count(shape), _values(customer_id, query, shape)).scalar_one())
+    ((counted,),) = _count(shape).ask(connection, _values(customer_id, query, shape))
+    return int(counted)
 
 
 class Place(NamedTuple):
-    """Where a page ended: the key of its last version."""
+    """Where a page ended: how many versions there are up to there, and the key of the last."""
 
+    end: int
     contract_id: int
     month: Month
 
@@ -320,20 +384,20 @@ def page(
     The current versions of the query's page, grouped by contract.
 
     Ordered by contract id and begin; a contract whose versions cross the page's borders has only some of them.
-    Where it is known at which place the page before *ended*, those before it need not be counted again.
+    Where it is known at which place one before *ended*, only the versions between need to be passed over.
 
     Clause 3.2.3. Readings 11, 12, 23.
     """
     shape = _shape(query)
     values = _values(customer_id, query, shape) | {"start": query.start, "limit": query.limit}
     if ended is not None:
-        values |= {"ended_contract": ended.contract_id, "ended_month": ended.month}
-    return _mappings(customer_id, connection.execute(_page(shape, seek=ended is not None), values).all())
+        values |= {"ended_contract": ended.contract_id, "ended_month": ended.month, "start": query.start - ended.end}
+    return _mappings(customer_id, _page(shape, seek=ended is not None).ask(connection, values))
 
 
 # --- one contract (3.3), and what an update is judged against (3.2.5) ---------------------------------------
 
-_HISTORY = (
+_HISTORY = Question(
     _CONTRACTS.add_columns(*_version_columns(mapping_version))
     .join(
         current_mapping,
@@ -361,27 +425,29 @@ def mapping_history(connection: Connection, customer_id: int, contract_id: int) 
     """
     All versions of the contract's mapping periods, by month and then oldest first.
 
-    The customer must be a party to it: `has_contract` tells. Periods that fell away are left out (reading 27).
+    Periods that fell away are left out (reading 27). Raises LookupError where the customer is no party to it.
 
     Clause 3.3. Readings 44, 45, 63.
     """
-    rows = connection.execute(_HISTORY, {"customer_id": customer_id, "contract_id": contract_id})
-    (mapping,) = _mappings(customer_id, rows.all())
+    rows = _HISTORY.ask(connection, {"customer_id": customer_id, "contract_id": contract_id})
+    if not rows:
+        raise LookupError(f"customer {customer_id} is no party to contract {contract_id}")
+    (mapping,) = _mappings(customer_id, rows)
     return mapping
 
 
-_HAS_CONTRACT = select(contract.c.contract_id).where(
-    contract.c.customer_id == CUSTOMER_ID, contract.c.contract_id == CONTRACT_ID
+_HAS_CONTRACT = Question(
+    select(contract.c.contract_id).where(contract.c.customer_id == CUSTOMER_ID, contract.c.contract_id == CONTRACT_ID)
 )
 
 
 def has_contract(connection: Connection, customer_id: int, contract_id: int) -> bool:
     """Whether the customer is a party to a contract with this id. Reading 45."""
     values = {"customer_id": customer_id, "contract_id": contract_id}
-    return connection.execute(_HAS_CONTRACT, values).first() is not None
+    return bool(_HAS_CONTRACT.ask(connection, values))
 
 
-_STANDING = (
+_STANDING = Question(
     _CONTRACTS.add_columns(*_version_columns(current_mapping))
     .join(
         current_mapping,
@@ -396,16 +462,21 @@ _STANDING = (
 )
 
 
-def standing(connection: Connection, customer_id: int, contract_ids: Iterable[int]) -> Standing:
+def standing(
+    connection: Connection, customer_id: int, contract_ids: Iterable[int], subaccount_ids: Iterable[str]
+) -> Standing:
     """
-    What an update of these contracts is judged against; to be asked under the customer's lock.
+    What an update of these contracts to these subaccounts is judged against; to be asked under the customer's lock.
 
     Clause 3.2.5. Readings 37, 39.
     """
     values = {"customer_id": customer_id, "contract_ids": sorted(set(contract_ids))}
-    mappings = _mappings(customer_id, connection.execute(_STANDING, values).all())
+    mappings = _mappings(customer_id, _STANDING.ask(connection, values))
+    # A text that PostgreSQL does not have is nobody's id.
+    named = sorted({subaccount_id for subaccount_id in subaccount_ids if "\0" not in subaccount_id})
+    found = _THESE_SUBACCOUNTS.ask(connection, {"customer_id": customer_id, "subaccount_ids": named})
     return Standing(
         customer_id,
         {mapping.contract.contract_id: mapping for mapping in mappings},
-        {subaccount.subaccount_id: subaccount for subaccount in subaccounts(connection, customer_id)},
+        {subaccount.subaccount_id: subaccount for subaccount in _subaccounts(found)},
     )
