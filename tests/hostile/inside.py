@@ -102,7 +102,7 @@ def certificate(user: str) -> str:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
     )
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
 
