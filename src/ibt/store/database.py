@@ -157,7 +157,8 @@ class Database:
             try:
                 yield connection
             finally:
-                command(connection, "COMMIT")
+                with suppress(InvalidRequestError):  # SQLAlchemy has given the connection up: its error is on its way
+                    command(connection, "COMMIT")
 
     def _usable(self, kind: str) -> Connection:
         """The thread's connection of this kind; another where the server has closed it since it was last used."""
