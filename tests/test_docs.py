@@ -12,11 +12,35 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 READINGS = ROOT / "docs" / "spec-readings.md"
+SECURITY = ROOT / "docs" / "security.md"
+OPERATE = ROOT / "docs" / "operate.md"
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
 
 #: Readings of what the service cannot yet do; the page says so of each.
 WITHOUT_TEST: set[int] = set()
 
+#: What the walk through OWASP ASVS 5.0.0 goes through: how many requirements each section has.
+ASVS = {
+    "1.5": 3,
+    "4.1": 5,
+    "4.2": 5,
+    "8.1": 4,
+    "8.2": 4,
+    "8.3": 3,
+    "8.4": 2,
+    "12.1": 5,
+    "16.2": 5,
+    "16.3": 4,
+    "16.4": 3,
+    "16.5": 4,
+}
+#: What the walk can say of a requirement; of what is met, a test is named.
+MET = {"yes", "in part", "no", "does not apply"}
+
+_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+_REQUIREMENT = re.compile(
+    r"\| (?P<number>[0-9]+\.[0-9]+\.[0-9]+) \([123]\) \| [^|]+ \| (?P<met>[^|]+) \| [^|]+ \| (?P<tests>[^|]+) \|"
+)
 _ROW = re.compile(r"\| (?P<number>[0-9]+) \| (?P<clause>[^|]+) \| .+ \| (?P<mark>S|C|S/C) \| (?P<test>[^|]+) \|")
 _TEST = re.compile(r"`((?:tests|src)/[^`]*\.py)::(test_\w+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -82,3 +106,37 @@ def test_every_conformance_test_quotes_a_clause_or_gives_a_reading() -> None:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 docstring = ast.get_docstring(node) or ""
                 assert re.search(r'"|Readings? \d+', docstring), f"{file.name}::{node.name}"
+
+
+def test_the_walk_through_asvs_has_every_requirement_once_in_its_order() -> None:
+    lines = [line for line in SECURITY.read_text().splitlines() if re.match(r"\| [0-9]+\.[0-9]+\.[0-9]", line)]
+    found = [_REQUIREMENT.fullmatch(line) for line in lines]
+    assert None not in found, [line for line, match in zip(lines, found, strict=True) if match is None]
+    requirements = [match for match in found if match]
+    numbers = [f"{section}.{number}" for section, count in ASVS.items() for number in range(1, count + 1)]
+    assert [each["number"] for each in requirements] == numbers
+    assert {each["met"] for each in requirements} <= MET
+    without = {each["number"] for each in requirements if not _TEST.search(each["tests"])}
+    assert [each["number"] for each in requirements if each["met"] == "yes" and each["number"] in without] == []
+
+
+def test_the_page_for_operators_lists_every_event_of_the_log_and_every_field() -> None:
+    events, fields = set(), set()
+    for file in sorted((ROOT / "src" / "ibt" / "service").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and _logs(node.func) and isinstance(node.args[0], ast.Constant):
+                events.add(node.args[0].value)
+                fields |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    page = OPERATE.read_text().partition("## The log")[2].partition("\n## ")[0]
+    listed = [set(re.findall(r"`([^`]+)`", line.split("|")[1])) for line in page.splitlines() if line.startswith("|")]
+    known = set().union(*listed)
+    assert len(events) > 10
+    assert events - known == set()
+    assert fields - {"exc_info"} - known == set()
+
+
+def _logs(function: ast.expr) -> bool:
+    """Whether this writes a line of the log: by its level, or by a name for one of two."""
+    if isinstance(function, ast.Attribute):
+        return function.attr in _LEVELS and isinstance(function.value, ast.Name) and function.value.id == "log"
+    return isinstance(function, ast.Name) and function.id in {"say", "level"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -313,6 +314,39 @@ def test_a_slow_client_is_waited_for_by_the_proxy_and_not_by_the_service(proxied
     logged(proxied.service.log, lambda line: line.get("id") == "after-the-slow")
     after = proxied.service.log.read_text().removeprefix(before)
     assert [line for line in after.splitlines() if any(each in line for each in (*request_ids, "408"))] == []
+
+
+def test_plain_http_is_neither_answered_nor_sent_elsewhere(proxied: Behind) -> None:
+    with socket.create_connection(("127.0.0.1", proxied.server.port), PATIENCE) as plain:
+        plain.sendall(wire.request("GET", f"{proxied.server.path}/1001/subaccounts"))
+        answered = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert not answered.startswith((b"HTTP/1.1 2", b"HTTP/1.1 3"))
+    assert b"location:" not in answered.lower()
+
+
+#: The fields and the body of requests whose end could be read in two ways, with another request behind one of them.
+TWO_ENDS: dict[str, tuple[tuple[str, ...], bytes]] = {
+    "both lengths": (("Content-Length: 5", "Transfer-Encoding: chunked"), b"0\r\n\r\n"),
+    "both lengths, other order": (("Transfer-Encoding: chunked", "Content-Length: 5"), b"0\r\n\r\n"),
+    "two lengths": (("Content-Length: 0", "Content-Length: 5"), b""),
+    "a coding that nobody knows": (("Transfer-Encoding: xchunked", "Content-Length: 0"), b""),
+    "a length before a blank": (("Content-Length : 5", "Content-Length: 0"), b""),
+}
+
+
+@pytest.mark.parametrize(("fields", "body"), TWO_ENDS.values(), ids=TWO_ENDS)
+def test_nothing_is_smuggled_past_a_proxy(proxied: Behind, fields: tuple[str, ...], body: bytes) -> None:
+    target = proxied.server.path + path(1001)
+    hidden = f"smuggled-{proxied.name}-{list(TWO_ENDS.values()).index((fields, body))}"
+    behind_it = wire.request("GET", target, f"X-Request-ID: {hidden}")
+    with wire.connection(proxied.server, "alder") as connection:
+        connection.sendall(wire.request("POST", target, f"Content-Type: {VENDOR}", *fields) + body + behind_it)
+        answered = b"".join(iter(lambda: connection.recv(4096), b""))
+    (status,) = re.findall(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ", answered)
+    assert status in {b"400", b"501"}
+    assert proxied.ask("alder", f"X-Request-ID: after-{hidden}").status_code == 200
+    logged(proxied.service.log, lambda line: line.get("id") == f"after-{hidden}")
+    assert f'"{hidden}"' not in proxied.service.log.read_text()
 
 
 # --- the service itself -----------------------------------------------------------------------------------

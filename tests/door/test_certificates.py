@@ -136,7 +136,7 @@ def test_only_http_1_1_is_offered(service: Door) -> None:
 def test_plain_http_gets_no_answer(service: Door) -> None:
     with closing(service.tcp()) as plain:
         plain.sendall(get())
-        assert b"HTTP/1.1 200" not in plain.recv(65536)
+        assert b"HTTP" not in plain.recv(65536)
 
 
 # --- certificates that are trusted ------------------------------------------------------------------------

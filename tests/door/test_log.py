@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The authority's name, which is the one that a sandbox gives its own.
 NAME = "ibt sandbox authority"
 
-EACH = {"event", "level", "time", "id", "method", "path", "status", "bytes", "milliseconds"}
+EACH = {"event", "level", "time", "id", "address", "method", "path", "status", "bytes", "milliseconds"}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_a_request_has_one_line_that_says_who_what_and_why(
     assert logged.keys() >= EACH
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", logged["time"])
     assert logged["milliseconds"] > 0
+    assert logged["address"] == "127.0.0.1"
     assert logged["status"] == answer.status
     assert logged["bytes"] == len(answer.body)
     assert ("why" in logged) == (answer.status >= 400)

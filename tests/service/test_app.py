@@ -406,6 +406,7 @@ def test_a_request_is_one_line_of_the_log(unchanged: Service) -> None:
         "event": "request",
         "log_level": "info",
         "id": answer.headers["x-request-id"],
+        "address": "",
         "user": "xyz",
         "customer": 1,
         "method": "GET",

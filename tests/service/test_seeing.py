@@ -314,6 +314,7 @@ def test_what_else_is_asked_gets_an_answer_that_says_what_there_is(
     head, _, body = service.raw(request_).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 " + first + b"\r\n")
     assert b"\r\nConnection: close" in head
+    assert re.search(rb"\r\nContent-Type: text/plain;( version=0\.0\.4;)? charset=utf-8\r\n", head)
     assert (b"\r\nAllow: GET, HEAD" in head) == first.startswith(b"405")
     assert told is None or body == told
 

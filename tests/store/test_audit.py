@@ -580,7 +580,15 @@ def end_early(lines: list[bytes], at: int, _data: st.DataObject) -> list[bytes]:
     return lines[:at]
 
 
-@pytest.mark.parametrize("tamper", [change_a_line, remove_a_line, repeat_a_line, swap_two_lines, end_early])
+def say_a_name_twice(lines: list[bytes], at: int, _data: st.DataObject) -> list[bytes]:
+    """The value that counts to us stays: another reader may take the other."""
+    return [*lines[:at], b'{"customer_id": 7, ' + lines[at].removeprefix(b"{"), *lines[at + 1 :]]
+
+
+TAMPERS = [change_a_line, remove_a_line, repeat_a_line, swap_two_lines, end_early, say_a_name_twice]
+
+
+@pytest.mark.parametrize("tamper", TAMPERS)
 @examples
 @given(deeds=DEEDS, data=st.data())
 def test_whatever_is_done_to_a_line_of_a_file_is_found(

@@ -476,6 +476,7 @@ def _log(request: Request, began: float, reply: Reply | None) -> None:
     level(
         "request",
         id=request.request_id,
+        address=request.address,
         **request.known,
         method=request.method,
         path=request.raw_path.decode("latin-1"),

@@ -241,8 +241,7 @@ class Connection(HttpToolsProtocol):
             self.scope["client"] = (client.address, 0) if client.address else self.client
         elif proxy.take_claims(self.headers) and not self._claimed:
             self._claimed = True
-            address = self.client[0] if self.client else None
-            log.warning("client certificate claimed", address=address, **self._known())
+            log.warning("client certificate claimed", **self._known())
 
     def _refuse_more_fields(self, more: int = 0) -> None:
         if len(self.headers) > self.limits.fields + more:
@@ -381,9 +380,10 @@ class Connection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + b"\r\n" + (b"" if self._method == b"HEAD" else body))
 
     def _known(self) -> dict[str, str]:
-        """What the log says of whom the HTTP layer refuses: whose certificate it was, if there was one."""
+        """What the log says of whom the HTTP layer refuses: from where, and whose certificate, if there was one."""
         chain = self.extensions["tls"]["client_cert_chain"]
-        return access.read_certificate(chain[0]).names() if chain else {}
+        names = access.read_certificate(chain[0]).names() if chain else {}
+        return {"address": self.client[0] if self.client else "", **names}
 
     def _forsake(self) -> None:
         """The request whose body was coming gets no answer of its own; its handler, if it runs, is told."""

@@ -133,6 +133,10 @@ class Listeners(NamedTuple):
             self.proxies.close()
 
 
+#: What is agreed on under TLS 1.2: a key of its own for each connection, and a cipher that authenticates.
+_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
 def tls(settings: Settings) -> ssl.SSLContext:
     """
     TLS 1.2 and later; a client certificate is verified where one is sent (reading 8).
@@ -142,6 +146,7 @@ def tls(settings: Settings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(_SUITES)
     context.set_alpn_protocols(["http/1.1"])
     # A key with a password is one that cannot be used: without this, OpenSSL would ask for it on the terminal.
     context.load_cert_chain(settings.certificate, settings.key, password=lambda: b"")

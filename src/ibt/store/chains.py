@@ -137,7 +137,7 @@ def write_heads(kept: Iterable[ChainHead], stream: IO[str]) -> None:
 def read_heads(text: str) -> dict[int, ChainHead]:
     """The heads that `write_heads` wrote, by customer. Raises Unreadable."""
     try:
-        kept = {head["customer_id"]: ChainHead(**head) for head in json.loads(text)["heads"]}
+        kept = {head["customer_id"]: ChainHead(**head) for head in _object(text)["heads"]}
     except (ValueError, TypeError, KeyError, RecursionError):
         kept = {}
     if not kept or not all(_whole(head.customer_id, head.count, head.older) for head in kept.values()):
@@ -459,9 +459,21 @@ def _faults_of_missing(kept: Mapping[int, ChainHead], after: int, until: int | N
             yield from _Chain(id_, kept[id_]).faults_of_end(Head(), "the file")
 
 
+def _object(text: str | bytes) -> Any:
+    """JSON in which no object has a name twice: of two values, another reader might take the other."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("an object has a name twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=once)
+
+
 def _read_first_line(line: bytes) -> int:
     try:
-        told = json.loads(line)
+        told = _object(line)
         if told["file"] == _FILE and told["version"] == _FILE_VERSION:
             return int(told["chains"])
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -471,7 +483,7 @@ def _read_first_line(line: bytes) -> int:
 
 def _read_line(line: bytes) -> Entry | ChainHead | None:
     try:
-        told = json.loads(line)
+        told = _object(line)
         read = Entry(**told) if "audit_number" in told else ChainHead(**told)
     except (ValueError, TypeError, RecursionError):
         return None
