@@ -6,15 +6,18 @@ PYTHON ?=
 # Options for what a target runs: make sandbox ARGS="--port 0"
 ARGS ?=
 
+# Where a bench leaves what it measured, and `make performance` finds it.
+RESULTS ?= .build/bench.json
+
 SOURCES = src tests
 BENCHMARKS = benchmarks
 STAMP = .venv/.installed
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help sandbox test check bench docs fuzz soak crash install system lock clean
+.PHONY: help sandbox test check bench bench-full performance docs fuzz soak crash install system lock clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 sandbox: $(STAMP) ## serve on this machine, with certificates and data to try: make sandbox ARGS="--port 0"
 	@exec .venv/bin/ibt sandbox $(ARGS) 2>&1
@@ -28,8 +31,14 @@ check: $(STAMP) ## lint, layout, strict types, the arrows between the rooms
 	.venv/bin/mypy $(SOURCES)
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py
 
-bench: $(STAMP) ## how fast each operation is, beside its floor
-	.venv/bin/python benchmarks/bench.py $(ARGS)
+bench: system $(STAMP) ## how fast each operation is, beside its floor, and how cost grows: within ten minutes
+	.venv/bin/python benchmarks/bench.py --json $(RESULTS) $(ARGS)
+
+bench-full: system $(STAMP) ## the same with millions of versions and requests: within an hour
+	.venv/bin/python benchmarks/bench.py --full --json $(RESULTS) $(ARGS)
+
+performance: $(STAMP) ## write docs/performance.md anew from what a bench left: make performance RESULTS=file
+	.venv/bin/python benchmarks/report.py $(RESULTS)
 
 docs: $(STAMP) ## write anew the pages that are made from the program
 	.venv/bin/python tests/faults.py

@@ -1,11 +1,14 @@
 """
-How fast is each operation, and how far from what the machine can do: one command, one table.
+How fast is each operation, how far from what the machine can do, and how cost grows: one command, one table.
 
-Every figure is a ratio to its floor, measured in the same run: candidates and floors take turns, three rounds,
-the median counts. Absolute figures stand beside it for orientation. Answers are checked; a wrong one is a
-failure and is shown.
+Every figure is a ratio to its floor, measured in the same run: candidates and floors take turns, and the median
+counts. Absolute figures stand beside it for orientation, with the microseconds of the processor per answer, which
+are steadier where other work shares the machine. Answers are checked; a wrong one is a failure and is shown.
 
-    python benchmarks/bench.py [--rounds 3] [--seconds 3] [--json FILE]
+    python benchmarks/bench.py [--full] [--only NAME] [--rounds 3] [--seconds 1.3] [--json FILE]
+
+--only runs the rows, and the parts `growth` and `shares`, whose names have NAME in them; it may be given again.
+`benchmarks/report.py` makes docs/performance.md of the JSON.
 """
 
 from __future__ import annotations
@@ -14,277 +17,150 @@ import argparse
 import json
 import os
 import platform
-import random
 import re
-import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import market
-from load import Load, Measured, measure
+import growth
+import servers
+import shares
+from asking import BASE
+from rows import Found, Site, in_turn, rows
+from servers import service
 
-from ibt.messages import read_update
-from ibt.rules.periods import write_time
-from ibt.store import Database
+__all__ = ["BASE", "service", "serving"]
 
-HERE = Path(__file__).parent
-MARKET = market.Market(customers=100, contracts=1000)
-BASE = "/sms_oper_contract/api/customers"
-VENDOR = "application/vnd.iso-ne.contract.customers.v1+xml"
+#: Where markets are kept for a second run, unless --keep says otherwise.
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ibt-bench"
 
-
-@dataclass(frozen=True)
-class Row:
-    """An operation, its floor and the ratio that is aimed at, with what measures each: answers a second."""
-
-    operation: str
-    floor: str
-    goal: float
-    measured: Callable[[], Measured]
-    of_floor: Callable[[], Measured]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A row's figures: the median of the rounds, the spread of the ratio, all wrong answers."""
-
-    operation: str
-    floor: str
-    goal: float
-    ratio: float
-    least: float
-    most: float
-    rate: float
-    floor_rate: float
-    p50: float
-    p99: float
-    failures: int
+_LIBRARIES = ("uvicorn", "uvloop", "httptools", "sqlalchemy", "psycopg", "lxml", "structlog", "prometheus-client")
 
 
 @contextmanager
 def serving(*command: str) -> Iterator[int]:
     """A server in a process of its own; gives its port."""
-    with open(os.devnull, "w") as nowhere:
-        process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=nowhere, text=True)
-    assert process.stdout is not None
-    try:
-        ready = process.stdout.readline()
-        found = re.search(r"(?:localhost|127\.0\.0\.1):(\d+)|ready (\d+)", ready)
-        assert found, f"it did not start: {ready}"
-        yield int(found[1] or found[2])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with servers.running(Path(), *command) as server:
+        yield server.port
 
 
-def service(folder: Path, database: str, *options: str) -> list[str]:
-    """The command that serves *database* with the certificates of *folder*."""
-    files = ["--server-certificate", str(folder / "server.pem"), "--client-ca", str(folder / "ca.pem")]
-    return [
-        "-m",
-        "ibt",
-        "serve",
-        "--port",
-        "0",
-        "--workers",
-        "1",
-        "--operator-port",
-        "0",
-        "--database",
-        database,
-        *files,
-        *options,
-    ]
-
-
-def get(path: str, *fields: str) -> str:
-    """A raw GET."""
-    lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Accept: */*", *fields]
-    return "\r\n".join(lines) + "\r\n\r\n"
-
-
-def post(customer_id: int, body: str) -> str:
-    """A raw POST of an update."""
-    path = f"{BASE}/{customer_id}/contractSubaccountMappings"
-    fields = f"Host: localhost\r\nContent-Type: {VENDOR}\r\nContent-Length: {len(body)}"
-    return f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n{body}"
-
-
-def update(customer_id: int, contracts: int, months: int, changed: int, subaccount_id: str) -> str:
-    """An update of the first contracts of a customer, of which the first *changed* versions ask for another."""
-    periods = market.periods(MARKET)[:months]
-    begin, end = write_time(market.periods(MARKET)[0].begin), write_time(market.periods(MARKET)[-1].end)
-    mappings = []
-    left = changed
-    for contract_id in market.contract_ids(MARKET, customer_id)[:contracts]:
-        versions = []
-        for period in periods:
-            wanted = subaccount_id if left > 0 else "Default"
-            left -= 1
-            versions.append(
-                "<contract_subaccount_mapping_version>"
-                f"<begin>{write_time(period.begin)}</begin><end>{write_time(period.end)}</end>"
-                f"<version/><subaccount_id>{wanted}</subaccount_id></contract_subaccount_mapping_version>"
-            )
-        mappings.append(
-            f"<contract_subaccount_mapping><customer_id>{customer_id}</customer_id><contract_id>{contract_id}"
-            "</contract_id><market_name/><buyer_name/><seller_name/>"
-            f"<contract_begin>{begin}</contract_begin><contract_end>{end}</contract_end><status/>"
-            f"{''.join(versions)}</contract_subaccount_mapping>"
-        )
-    namespace = "http://xmlns.iso-ne.com/contract/customers"
-    return f'<contract_subaccount_mappings xmlns="{namespace}">{"".join(mappings)}</contract_subaccount_mappings>'
-
-
-def in_turn(rows: list[Row], rounds: int) -> Iterator[Found]:
-    """Measures the rows, candidate and floor in turn."""
-    for row in rows:
-        pairs = [(row.measured(), row.of_floor()) for _ in range(rounds)]
-        ratios = [ours.rate / floor.rate for ours, floor in pairs]
-        middle = sorted(pairs, key=lambda pair: pair[0].rate)[len(pairs) // 2][0]
-        yield Found(
-            row.operation,
-            row.floor,
-            row.goal,
-            ratio=statistics.median(ratios),
-            least=min(ratios),
-            most=max(ratios),
-            rate=middle.rate,
-            floor_rate=statistics.median(floor.rate for _, floor in pairs),
-            p50=middle.p50,
-            p99=middle.p99,
-            failures=sum(ours.failures + floor.failures for ours, floor in pairs),
-        )
-
-
-def timed(work: Callable[[], object], seconds: float) -> Measured:
-    """*work* done again and again in this process, as if each were an answer."""
-    work()
-    took = []
-    end = time.perf_counter() + seconds
-    while (began := time.perf_counter()) < end:
-        work()
-        took.append(time.perf_counter() - began)
-    took.sort()
-    p50, p99 = took[len(took) // 2], took[-1 - len(took) // 100]
-    return Measured(len(took) / sum(took), 1000 * p50, 1000 * p99, len(took), failures=0, bytes=0)
-
-
-def bare_update(path: Path) -> Callable[[], object]:
-    """The floor of a POST: one durable transaction of the bare driver that updates one row and adds two."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("journal_mode = wal", "synchronous = full"):
-        connection.execute(f"pragma {pragma}")
-    connection.execute("create table a (k integer primary key, v)")
-    connection.execute("insert into a values (0, 0)")
-
-    def once() -> None:
-        connection.execute("begin immediate")
-        connection.execute("update a set v = v + 1 where k = 0")
-        connection.execute("insert into a (v) values (1)")
-        connection.execute("insert into a (v) values (2)")
-        connection.execute("commit")
-
-    return once
-
-
-def rows_of(stack: ExitStack, folder: Path, seconds: float) -> list[Row]:
-    """Every row, its servers started."""
-    url = f"sqlite:///{folder / 'ibt.db'}"
-    market.build(Database(url), MARKET)
-    market.certificates(folder, 16)
-    forgetful = stack.enter_context(serving(*service(folder, url, "--remember", "0")))
-    remembering = stack.enter_context(serving(*service(folder, url)))
-    static = stack.enter_context(serving(str(HERE / "floors" / "static.py"), str(folder), "200", "8192"))
-    unchanged = stack.enter_context(serving(str(HERE / "floors" / "static.py"), str(folder), "304", "0"))
-
-    def ask(port: int, requests: list[str], status: int = 200, connections: int = 8, user: str = "user1") -> Measured:
-        certificate = str(folder / "clients" / f"{user}.pem")
-        return measure(Load(port, str(folder / "ca.pem"), certificate, requests, connections, seconds, status))
-
-    collection = f"{BASE}/1/contractSubaccountMappings"
-    shuffled = random.Random(1)
-    starts = [25 * shuffled.randrange(MARKET.versions // 25) for _ in range(400)]
-    pages = [get(f"{collection}?start={start}&limit=25") for start in starts]
-    contracts = [get(f"{collection}/{contract_id}") for contract_id in market.contract_ids(MARKET, 1)[:400]]
-    revision = (
-        sqlite3.connect(folder / "ibt.db")
-        .execute("select revision from customer_state where customer_id = 1")
-        .fetchone()[0]
+def machine(postgresql: Path | None) -> dict[str, Any]:
+    """What this ran on, and how busy that was before."""
+    processors = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
     )
-    known = [get(f"{collection}?limit=25", f'If-None-Match: "{revision}.v"')]
-    one_changed = [post(2, update(2, 3, 9, 1, f"S{100 + number}")) for number in (1, 2)]
-    large = update(4, 1000, 12, 12_000, "S101")
-    large_posts = [post(4, large), post(4, large.replace("S101", "S102"))]
-    floor = partial(ask, static, [get("/")])
-    durable = bare_update(folder / "bare.db")
-    static_name = "static 8 KB, same server"
-    return [
-        Row("GET page of 25, not remembered", static_name, 0.50, partial(ask, forgetful, pages), floor),
-        Row("GET page of 25, remembered", static_name, 0.85, partial(ask, remembering, pages[:100]), floor),
-        Row(
-            "GET unchanged (304)",
-            "same server answering 304",
-            0.80,
-            partial(ask, remembering, known, 304),
-            partial(ask, unchanged, [get("/")], 304),
-        ),
-        Row("GET one contract", static_name, 0.60, partial(ask, forgetful, contracts), floor),
-        Row("GET 50 subaccounts", static_name, 0.60, partial(ask, forgetful, [get(f"{BASE}/1/subaccounts")]), floor),
-        Row(
-            "POST of 25, one changed, 1 client",
-            "bare durable transaction, sqlite3",
-            0.60,
-            partial(ask, forgetful, one_changed, 200, 1, "user2"),
-            lambda: timed(durable, seconds),
-        ),
-        Row(
-            "POST of 12,000, all changed",
-            "parse + validate + extract alone",
-            1 / 3,
-            partial(ask, forgetful, large_posts, 200, 1, "user4"),
-            lambda: timed(lambda: read_update(large.encode()), seconds),
-        ),
-    ]
+    versions = {name: metadata.version(name) for name in _LIBRARIES}
+    versions["SQLite"] = sqlite3.sqlite_version
+    if postgresql:
+        told = subprocess.run([postgresql / "postgres", "--version"], check=True, capture_output=True, text=True)
+        versions["PostgreSQL"] = told.stdout.split()[2]
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "machine": platform.platform(),
+        "processor": processors[0] if processors else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "python": platform.python_version(),
+        "versions": versions,
+        "load_before": os.getloadavg(),
+    }
 
 
-def table(found: list[Found]) -> str:
-    """The figures as a table of Markdown."""
-    lines = [
-        "| Operation | Floor | Goal | Ratio (least to most) | a second | floor | p50 ms | p99 ms | wrong |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in found:
-        spread = f"{row.ratio:.2f} ({row.least:.2f} to {row.most:.2f})"
-        rates = f"{row.rate:.0f} | {row.floor_rate:.0f} | {row.p50:.2f} | {row.p99:.2f} | {row.failures}"
-        lines.append(f"| {row.operation} | {row.floor} | {row.goal:.2f} | {spread} | {rates} |")
-    return "\n".join(lines)
+_HEAD = (
+    "| Operation | Floor | Goal | Ratio (least to most) | | by processor | a second | floor | p50 ms | p99 ms "
+    "| µs service | µs database | wrong |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: Found) -> str:
+    """The figures of a row, as a line of a table in Markdown."""
+    goal = "" if row.goal is None else f"{'at most ' if row.times else ''}{row.goal:.2f}{'x' if row.times else ''}"
+    judged = {None: "", True: "met", False: "missed"}[row.met]
+    ours = row.ours
+    micros = [f"{ours['processor'][who]:.0f}" if who in ours["processor"] else "" for who in ("service", "database")]
+    shown = (
+        row.operation,
+        row.floor,
+        goal,
+        f"{row.ratio:.2f} ({row.least:.2f} to {row.most:.2f})",
+        judged,
+        "" if row.by_processor is None else f"{row.by_processor:.2f}",
+        *(f"{rate:.0f}" if rate >= 10 else f"{rate:.2f}" for rate in (ours["rate"], row.theirs["rate"])),
+        f"{ours['p50']:.2f}",
+        f"{ours['p99']:.2f}",
+        *micros,
+        str(row.failures),
+    )
+    return f"| {' | '.join(shown)} |"
 
 
 def main() -> None:
-    """Runs the bench and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Runs the bench and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--keep", type=Path, default=KEPT)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        rows = rows_of(stack, Path(name), options.seconds)
-        found = list(in_turn(rows, options.rounds))
-    print(table(found))
-    machine = {"machine": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()}
-    if options.json:
-        options.json.write_text(json.dumps({**machine, "rows": [asdict(row) for row in found]}, indent=2))
+    options.seconds = options.seconds or (3.0 if options.full else 1.3)
 
+    def wanted(name: str) -> bool:
+        return not options.only or any(part in name for part in options.only)
+
+    began = time.monotonic()
+    found: dict[str, Any] = machine(servers.programs()) | {"full": options.full, "rounds": options.rounds}
+    with tempfile.TemporaryDirectory(dir=servers.on_disk(), prefix="ibt-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        site = Site(stack, folder, options.keep, options.seconds)
+        chosen = (row for row in rows(site, 1_000_000 if options.full else 100_000) if wanted(row.name))
+        print(_HEAD, flush=True)
+        found["rows"] = []
+        for row in in_turn(chosen, options.rounds, full=options.full):
+            print(line(row), flush=True)
+            found["rows"].append(asdict(row))
+            _write(options.json, found)
+        for part in (growth, shares):
+            if wanted(part.__name__):
+                found[part.__name__] = part.measured(site, full=options.full, tell=_tell)
+                _write(options.json, found)
+    found["seconds"] = round(time.monotonic() - began)
+    found["load_after"] = os.getloadavg()
+    _write(options.json, found)
+    print(f"\n{found['seconds']} seconds in all")
+    if any(row["failures"] for row in found["rows"]):
+        sys.exit("Some answers were wrong: see above.")
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _write(path: Path | None, found: dict[str, Any]) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+#: What tells a person how a part goes on.
+Tell = Callable[[str], None]
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,9 @@
 """
-The floor of an HTTP answer: the same server, TLS and process, and an application that answers at once.
+The floor of an HTTP answer: the same server, TLS and processes, and an application that answers at once.
 
-Arguments: the folder with the certificates, the status, the length of the body.
+Arguments: the folder with the certificates and the database, the status, the length of the body, how many processes,
+and `as-any`, by a task for each request as any ASGI application has it; or `at-once`, by the short way that the
+service has for what takes no longer than to hand it to a thread.
 """
 
 from __future__ import annotations
@@ -11,30 +13,36 @@ from pathlib import Path
 from typing import Any
 
 from ibt.service import server
-from ibt.service.metrics import Metrics
+from ibt.service.app import Application
 
 
-class Static:
-    """Answers every request with the same bytes, and knows nothing else."""
+class Static(Application):
+    """Answers every request with the same bytes, and looks at nothing."""
 
-    def __init__(self, *_: Any) -> None:
-        self.metrics = Metrics()
-        status, length = int(sys.argv[2]), int(sys.argv[3])
-        headers = [(b"content-type", b"application/xml"), (b"content-length", str(length).encode())]
-        self.start = {"type": "http.response.start", "status": status, "headers": headers if status == 200 else []}
-        self.body = {"type": "http.response.body", "body": b"x" * (length if status == 200 else 0)}
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.status, length = int(sys.argv[2]), int(sys.argv[3])
+        self.content = b"x" * (length if self.status == 200 else 0)
+        fields = [(b"content-type", b"application/xml"), (b"content-length", str(length).encode())]
+        self.fields = fields if self.status == 200 else []
+        self.short_way = sys.argv[5] == "at-once"
+
+    def at_once(self, _scope: Any, send: Any) -> bool:
+        """Answers, if it is to go the short way."""
+        if self.short_way:
+            send(self.status, self.fields, self.content)
+        return self.short_way
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
-        await send(self.start)
-        await send(self.body)
-
-    def close(self) -> None:
-        """Nothing to end."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
+        await send({"type": "http.response.body", "body": self.content})
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    server.Application = Static  # type: ignore[misc,assignment]  # the floor stands where the service would
+    server.Application = Static  # type: ignore[attr-defined]  # the floor stands where the service would
     listener = server.listen("127.0.0.1", 0)
-    settings = server.Settings("sqlite:////dev/null", folder / "server.pem", folder / "ca.pem")
+    settings = server.Settings(
+        f"sqlite:///{folder / 'floor.db'}", folder / "server.pem", folder / "ca.pem", workers=int(sys.argv[4])
+    )
     server.serve(listener, settings, lambda: print(f"ready {listener.getsockname()[1]}", flush=True))
