@@ -53,7 +53,6 @@ def queued(database: Database, first: Callable[[], Any], *others: Callable[[], A
     writer = database._writer
     assert writer is not None
     with ThreadPoolExecutor(1 + len(others)) as threads:
-
         begun = threading.Event()
 
         def hold() -> None:

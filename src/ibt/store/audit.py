@@ -27,7 +27,7 @@ from ibt.store.question import Change, Question
 from ibt.store.tables import NO_HASH, EasternMonth, Time, audit, customer_state, mapping_version, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -129,15 +129,32 @@ def versions_hash(versions: Iterable[Sequence[object]]) -> tuple[int, str]:
     They are in `VERSION_ORDER`. SHA-256, in hexadecimal, of a line for each: a JSON array in
     ASCII without spaces, and a line feed.
     """
-    digest, count = hashlib.sha256(), 0
+    digest = VersionsDigest()
     rest = iter(versions)
     while chunk := list(islice(rest, _CHUNK)):
-        digest.update("".join(map(_line, chunk)).encode("ascii"))
-        count += len(chunk)
-    return count, digest.hexdigest() if count else ""
+        digest.add(chunk)
+    return digest.count, digest.sha256
 
 
 _CHUNK = 1_000
+
+
+class VersionsDigest:
+    """What `versions_hash` makes, of versions that come piece by piece; *count* tells how many have come."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, versions: Collection[Sequence[object]]) -> None:
+        """Adds versions that come after all those before."""
+        self._digest.update("".join(map(_line, versions)).encode("ascii"))
+        self.count += len(versions)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that have come; "" of none."""
+        return self._digest.hexdigest() if self.count else ""
 
 
 def _line(version: Sequence[Any]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,12 +21,15 @@ from sqlalchemy.exc import DBAPIError
 from ibt.rules.model import Month
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Column, Connection, Table
 
 #: A row, or the first columns of its key. Any: what a column holds.
 Values = tuple[Any, ...]
+
+#: How many rows are written to a COPY at a time.
+_PIECE = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -61,11 +65,31 @@ def insert(connection: Connection, table: Table, rows: Collection[Values]) -> No
     driver: Any = connection.connection  # Any: a psycopg connection, behind SQLAlchemy's
     try:
         with driver.cursor() as cursor, cursor.copy(_copy(table)) as copy:
-            for row in rows:
-                copy.write_row(row)
+            for piece in _pieces(rows):
+                if (text := _copied(piece)) is not None:
+                    copy.write(text)
+                else:
+                    for row in piece:
+                        copy.write_row(row)
     except connection.dialect.loaded_dbapi.Error as error:
         # As SQLAlchemy tells of what goes wrong with all other statements.
         raise DBAPIError.instance(_copy(table), None, error, connection.dialect.loaded_dbapi.Error) from error
+
+
+def _pieces(rows: Collection[Values]) -> Iterator[list[Values]]:
+    """*rows* in pieces that are small, so that the server is at work while the next one is written."""
+    rest = iter(rows)
+    while piece := list(islice(rest, _PIECE)):
+        yield piece
+
+
+def _copied(rows: list[Values]) -> str | None:
+    """*rows* as COPY reads them, where no field of theirs is empty or has a character that means something there."""
+    width = len(rows[0])
+    line = "\t".join(["%s"] * width) + "\n"
+    text = "".join(map(line.__mod__, rows))
+    plain = text.count("\t") == (width - 1) * len(rows) and text.count("\n") == len(rows)
+    return text if plain and "\\" not in text and "\r" not in text and "None" not in text else None
 
 
 def replace(connection: Connection, table: Table, rows: Collection[Values]) -> None:

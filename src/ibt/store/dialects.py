@@ -109,6 +109,29 @@ def _any(element: one_of, compiler: Any, **options: Any) -> str:
     return f"{column} = ANY ({ids})"
 
 
+class not_by_index(FunctionElement[Any]):  # noqa: N801 (used as a function of SQL)
+    """A column, for a comparison that is no reason to use an index: SQLite would sort all that it finds by it."""
+
+    inherit_cache = True
+    name = "not_by_index"
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(not_by_index, "sqlite")
+def _plus(element: not_by_index, compiler: Any, **options: Any) -> str:
+    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"+{column}"
+
+
+@compiles(not_by_index, "postgresql")
+def _as_it_is(element: not_by_index, compiler: Any, **options: Any) -> str:
+    (column,) = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column}"
+
+
 class ForEach:
     """
     A statement that is run for each of many rows: *statement* makes it of the columns of such a row, `given`.

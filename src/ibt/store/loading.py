@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Market", "Report", "clear", "load", "load_folder", "load_over", "read_market"]
 
 #: How many contracts are stored, born or changed at a time.
-CHUNK = 2_000
+CHUNK = 1_000
 
 SUBACCOUNT_NEEDED = Rule(
     "subaccount-needed",
@@ -246,6 +246,7 @@ class _Loading:
         self._change_contracts()
         self.versions.read_mappings()
         self._bear_contracts()
+        self.stored.show_new()
         self._store_users()
         self._judge_narrowed()
         self._renew_revisions()
@@ -273,6 +274,7 @@ class _Loading:
         standing, names = self.market.standing_customers, self.market.customers
         new = [(id_, name) for id_, name in names.items() if id_ not in standing]
         renamed = [(id_, name) for id_, name in names.items() if id_ in standing and standing[id_] != name]
+        self.stored.new_customers = {id_ for id_, _ in new}
         bulk.insert(self.connection, tables.customer, new)
         states = [(id_, new_revision(), *self.stored.head(id_)) for id_, _ in new]
         bulk.insert(self.connection, tables.customer_state, states)
@@ -339,14 +341,19 @@ class _Loading:
             current: list[bulk.Values] = []
             for customer_id, contract_id in chunk:
                 named = self.versions.months(customer_id, contract_id)
+                unborn = births(contracts[contract_id])
+                if named.issuperset(unborn):
+                    continue
                 number = self.stored.head(customer_id).number + 1
-                before = len(born)
-                for month, (begin, end, version, subaccount_id) in births(contracts[contract_id]).items():
-                    if month not in named:
-                        born.append((customer_id, contract_id, month, 1, begin, end, version, subaccount_id, number))
-                        current.append((customer_id, contract_id, month, begin, end, version, 1, subaccount_id))
-                self.stored.added[customer_id] += len(born) - before
-            bulk.insert(self.connection, tables.mapping_version, born)
+                added = [
+                    (customer_id, contract_id, month, 1, *version, number)
+                    for month, version in unborn.items()
+                    if month not in named
+                ]
+                born += added
+                if customer_id not in self.stored.new_customers:
+                    current += [(*row[:3], *row[4:7], 1, row[7]) for row in added]
+            self.stored.add_versions(born)
             bulk.insert(self.connection, tables.current_mapping, current)
 
     def _store_users(self) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Executable
+    from sqlalchemy import Connection, Executable, Index, Select
     from sqlalchemy.engine import Dialect
 
     Converted = Callable[[Any], Any]
@@ -61,6 +61,9 @@ class _Statement:
         """The statement as it is asked."""
         return self._for(dialect).text
 
+    def _text(self, compiled: Any, dialect: Dialect) -> str:
+        return str(compiled.string)
+
     def _for(self, dialect: Dialect) -> _Prepared:
         return self._prepared.get(dialect.name) or self._prepare(dialect)
 
@@ -70,7 +73,7 @@ class _Statement:
         names = list(compiled.positiontup or compiled.binds)
         types = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
         prepared = _Prepared(
-            compiled.string,
+            self._text(compiled, dialect),
             names=() if compiled.positional else names,
             parameters=[(name, types[name].bind_processor(dialect)) for name in names],
             columns=[
@@ -84,7 +87,22 @@ class _Statement:
 
 
 class Question(_Statement):
-    """A SELECT, and how it is asked."""
+    """
+    A SELECT, and how it is asked.
+
+    Where it reads a table by an *index*, SQLite is told so: it knows nothing of how many rows there are.
+    """
+
+    def __init__(self, statement: Select[Any], index: Index | None = None) -> None:
+        super().__init__(statement)
+        self._index = index
+
+    def _text(self, compiled: Any, dialect: Dialect) -> str:
+        text = super()._text(compiled, dialect)
+        if self._index is None or self._index.table is None or dialect.name != "sqlite":
+            return text
+        source = f"FROM {self._index.table.name} "
+        return text.replace(source, f"{source}INDEXED BY {self._index.name} ", 1)  # SQLAlchemy has no words for it
 
     def ask(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows, their columns converted. Raises sqlalchemy.exc.DBAPIError as SQLAlchemy would."""

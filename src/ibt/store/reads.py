@@ -10,7 +10,7 @@ Clauses 3.1, 3.2.3, 3.2.4, 3.3. Readings 11, 12, 16-18, 20, 22, 23, 26, 39, 44, 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -29,10 +29,12 @@ from ibt.rules.model import (
     SubaccountMapping,
     SubaccountVersion,
 )
+from ibt.rules.periods import month_of
 from ibt.rules.queries import Pattern
-from ibt.store.dialects import matching, one_of
+from ibt.store.dialects import matching, not_by_index, one_of
 from ibt.store.question import Question
 from ibt.store.tables import (
+    MAPPING_BY_MONTH,
     CodePoints,
     EasternMonth,
     Time,
@@ -51,8 +53,9 @@ from ibt.store.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Index, Select
 
     from ibt.rules.queries import Query
 
@@ -233,8 +236,7 @@ def _mappings(customer_id: int, rows: Iterable[tuple[Any, ...]]) -> list[Subacco
 
 # --- the collection (3.2) ---------------------------------------------------------------------------------
 
-#: No mapping period is longer than a month of 31 days and an hour: one that overlaps a day began not long before.
-_LONGEST_PERIOD = timedelta(days=32)
+_SECOND = timedelta(seconds=1)
 
 #: The filters of 3.2.4. Each narrows by one value of the query; those on `contract` need its row, and choose
 #: contracts, the others choose versions (reading 23).
@@ -262,14 +264,7 @@ _FILTERS: dict[str, tuple[sa.Table, Callable[[bool], ColumnElement[bool]]]] = {
         lambda pattern: _text(current_mapping.c.subaccount_id, "subaccount_id", pattern=pattern),
     ),
     "subaccount_name": (current_mapping, lambda pattern: _named(pattern=pattern)),
-    "begin": (
-        current_mapping,
-        lambda _: sa.and_(
-            current_mapping.c.begin < bindparam("end", type_=Time),
-            current_mapping.c.end > bindparam("begin", type_=Time),
-            current_mapping.c.begin > bindparam("begin_after", type_=Time),
-        ),
-    ),
+    "begin": (current_mapping, lambda one_month: _in_days(one_month=one_month)),
 }
 
 
@@ -294,28 +289,55 @@ def _named(*, pattern: bool) -> ColumnElement[bool]:
     )
 
 
-#: Which filters a query has, and whether by a pattern: all that decides how a statement reads.
+def _in_days(*, one_month: bool) -> ColumnElement[bool]:
+    """
+    Periods that overlap with the days asked for: they are of the months of these days, as each lies within its own.
+
+    Of one month the index tells, in the order of a page; of several the periods are looked at in that order.
+    """
+    month = current_mapping.c.month
+    first, last = (bindparam(name, type_=EasternMonth) for name in ("first_month", "last_month"))
+    return sa.and_(
+        month == first if one_month else sa.and_(not_by_index(month) >= first, not_by_index(month) <= last),
+        current_mapping.c.begin < bindparam("end", type_=Time),
+        current_mapping.c.end > bindparam("begin", type_=Time),
+    )
+
+
+#: Which filters a query has, and whether by a pattern, or of one month: all that decides how a statement reads.
 Shape = tuple[tuple[str, bool], ...]
 
 
 def _shape(query: Query) -> Shape:
     return tuple(
-        (name, isinstance(getattr(query, name), Pattern)) for name in _FILTERS if getattr(query, name) is not None
+        (name, _of_one_month(query) if name == "begin" else isinstance(getattr(query, name), Pattern))
+        for name in _FILTERS
+        if getattr(query, name) is not None
     )
+
+
+def _months(begin: datetime, end: datetime) -> tuple[Month, Month]:
+    """The months of the first and of the last moment of that time."""
+    return month_of(begin), month_of(end - _SECOND)
+
+
+def _of_one_month(query: Query) -> bool:
+    if query.begin is None or query.end is None:
+        return False
+    first, last = _months(query.begin, query.end)
+    return first == last
 
 
 def _values(customer_id: int, query: Query, shape: Shape) -> dict[str, Any]:
     values: dict[str, Any] = {"customer_id": customer_id}
-    for name, pattern in shape:
+    for name, _ in shape:
         value = getattr(query, name)
+        pattern = isinstance(value, Pattern)
         values[f"{name}_pattern" if pattern else name] = value.value if isinstance(value, Category) else value
-    if query.begin is not None:
+    if query.begin is not None and query.end is not None:
         values["end"] = query.end
-        values["begin_after"] = max(query.begin, _FIRST_REACH) - _LONGEST_PERIOD
+        values["first_month"], values["last_month"] = _months(query.begin, query.end)
     return values
-
-
-_FIRST_REACH = datetime.min.replace(tzinfo=UTC) + _LONGEST_PERIOD
 
 
 def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any]:
@@ -334,7 +356,12 @@ def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any
 
 @lru_cache(maxsize=128)
 def _count(shape: Shape) -> Question:
-    return Question(_selected([func.count()], shape))
+    return Question(_selected([func.count()], shape), _index(shape))
+
+
+def _index(shape: Shape) -> Index | None:
+    """Of one month the index tells; SQLite would rather read in the order of the key, and pass over all others."""
+    return MAPPING_BY_MONTH if ("begin", True) in shape and ("contract_id", False) not in shape else None
 
 
 @lru_cache(maxsize=128)
@@ -353,7 +380,7 @@ def _page(shape: Shape, *, seek: bool) -> Question:
     page = selected.order_by(*key).offset(start).limit(limit).subquery("page")
     shown = _CONTRACTS.add_columns(*_version_columns(page))
     its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
-    return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month))
+    return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month), _index(shape))
 
 
 def total(connection: Connection, customer_id: int, query: Query) -> int:

@@ -1,8 +1,9 @@
 """
 The form of a CSV file that is loaded: UTF-8, a header line, RFC 4180; columns by name and in any order.
 
-A file is read record by record, and each becomes the row that its `File` describes, or is refused with a
-fault for each field that breaks a rule. What spans fields or lines is judged in `ibt.store.market`.
+Each record becomes the row that its `File` describes, or is refused with a fault for each field that breaks a rule.
+There may be millions: many are read at once, and their fields converted a column at a time; only where that finds
+something wrong are they gone through one by one. What spans fields or lines is judged in `ibt.store.market`.
 
 Readings 64, 65.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from io import BytesIO, StringIO
+from itertools import accumulate, chain, compress, islice
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 from ibt.rules.faults import Rule
@@ -28,13 +31,14 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
-#: What a row is known by: the values of its first columns, of whatever kind those are.
-Key = tuple[Any, ...]
+#: The values of a row, or of its first columns by which it is known, of whatever kind those are.
+Values = tuple[Any, ...]
 
 _FORM = "reading 64"
 
-#: After how many bytes progress is told.
-_PROGRESS = 1 << 20
+#: How many bytes are read at a time, and then told as progress; and how many records.
+_BYTES = 1 << 18
+_RECORDS = 5_000
 
 FILE_MISSING = Rule("file-missing", "the file is missing", _FORM)
 FILE_UNREADABLE = Rule("file-unreadable", "the file cannot be read: {why}", _FORM)
@@ -117,8 +121,8 @@ class Records(Generic[Row]):
         self.required = required
         self.progress = progress
         self.whole = True
-        self.refused: set[Key] = set()
-        self.lines: dict[Key, int] = {}
+        self.refused: set[Values] = set()
+        self.lines: dict[Values, int] = {}
 
     def tell(
         self, rule: Rule, line: int | None = None, field: str = "", value: object = None, /, **known: object
@@ -131,6 +135,30 @@ class Records(Generic[Row]):
         )
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
+        # There may be millions: a row is made as a NamedTuple makes it, without the function around that.
+        row = partial(tuple.__new__, self.file.row)
+        for lines, rows in self._pieces():
+            yield from zip(lines, map(row, rows), strict=True)
+
+    def batches(self, size: int) -> Iterator[tuple[Sequence[int], Sequence[Values]]]:
+        """
+        The same, *size* rows at a time and fewer at the end: the lines, and as many rows, which are mere tuples.
+
+        Nothing is told of what comes after the last row of a batch before the next one is asked for.
+        """
+        lines: list[int] = []
+        rows: list[Values] = []
+        for some_lines, some_rows in self._pieces():
+            lines += some_lines
+            rows += some_rows
+            while len(rows) >= size:
+                yield lines[:size], rows[:size]
+                del lines[:size], rows[:size]
+        if rows:
+            yield lines, rows
+
+    def _pieces(self) -> Iterator[tuple[Sequence[int], Sequence[Values]]]:
+        """The rows as they come: many that have no fault, or a single one."""
         try:
             with (self.folder / self.file.name).open("rb") as stream:
                 yield from self._rows(stream)
@@ -144,59 +172,99 @@ class Records(Generic[Row]):
         self.whole = False
         self.tell(rule, line, "" if column is None else "column", column, **known)
 
-    def _rows(self, stream: IO[bytes]) -> Iterator[tuple[int, Row]]:
+    def _rows(self, stream: IO[bytes]) -> Iterator[tuple[Sequence[int], Sequence[Values]]]:
         records = self._records(stream)
-        line, header = next(records, (1, []))
+        (line,), (header,) = next(records, ((1,), ([],)))
         places = self._places(line, header)
-        in_order = places == list(range(len(header)))
-        width, key = len(header), self.file.key
-        reads = [read for _, read in self.file.columns]
-        # There may be millions: a row is made as a NamedTuple makes it, without the function around that.
-        row = partial(tuple.__new__, self.file.row)
-        for line, record in records if places else ():
+        for lines, piece in records if places else ():
+            if rows := self._faultless(lines, piece, places, len(header)):
+                yield lines, rows
+            else:
+                yield from self._one_by_one(lines, piece, places, len(header))
+
+    def _faultless(
+        self, lines: Sequence[int], records: Sequence[list[str]], places: list[int], width: int
+    ) -> Sequence[Values]:
+        """The rows of *records*, where none of them breaks a rule; else none."""
+        if set(map(len, records)) != {width}:
+            return ()
+        texts = [*zip(*records, strict=True), [""] * len(records)]  # a column that was left out has the place -1
+        try:
+            columns = [
+                list(map(read, texts[place])) for (_, read), place in zip(self.file.columns, places, strict=True)
+            ]
+        except Broken:
+            return ()
+        if self.file.unique:
+            keys = list(zip(*columns[: self.file.key], strict=True))
+            if len(set(keys)) < len(keys) or not self.lines.keys().isdisjoint(keys):
+                return ()
+            self.lines.update(zip(keys, lines, strict=True))
+        return list(zip(*columns, strict=True))
+
+    def _one_by_one(
+        self, lines: Sequence[int], records: Sequence[list[str]], places: list[int], width: int
+    ) -> Iterator[tuple[Sequence[int], Sequence[Values]]]:
+        for line, record in zip(lines, records, strict=True):
             if len(record) != width:
                 self._unread(FIELD_COUNT, line, expected=width, found=len(record))
                 continue
-            if in_order:
-                texts = record
-            else:
-                record.append("")  # the field of a column that was left out: its place is -1
-                texts = [record[place] for place in places]
+            record.append("")  # the field of a column that was left out: its place is -1
+            texts = [record[place] for place in places]
             try:
-                values = [read(text) for read, text in zip(reads, texts)]  # noqa: B905 - of one length, a hot path
+                values = tuple(read(text) for (_, read), text in zip(self.file.columns, texts, strict=True))
             except Broken:
                 self._refuse(line, texts)
                 continue
-            if not self.file.unique or self._first(line, tuple(values[:key]), texts):
-                yield line, row(values)
+            if not self.file.unique or self._first(line, values[: self.file.key], texts):
+                yield (line,), (values,)
 
-    def _records(self, stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-        """The records that are not blank, each with the line where it begins, until one that cannot be read."""
-        reader = csv.reader(self._lines(stream), strict=True)
-        line = 1
-        try:
-            for record in reader:
-                if record:
-                    yield line, record
-                line = reader.line_num + 1
-        except UnicodeDecodeError:
-            self._unread(NOT_UTF_8, line)
-        except csv.Error:
-            self._unread(NOT_CSV, line)
+    def _records(self, stream: IO[bytes]) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
+        """
+        The records that are not blank, and the lines where they begin, until a record that cannot be read.
 
-    def _lines(self, stream: Iterable[bytes]) -> Iterator[str]:
-        """The lines of *stream*, decoded one by one, so that the line of a wrong octet is known."""
-        unreported = 0
+        The first one, which is the header, comes alone.
+        """
+        reader = csv.reader(chain.from_iterable(self._texts(stream)), strict=True)
+        line, many = 1, 1
+        wrong: Rule | None = None
+        while wrong is None:
+            records: list[list[str]] = []
+            try:
+                records.extend(islice(reader, many))  # keeps those before one that cannot be read
+            except UnicodeDecodeError:
+                wrong = NOT_UTF_8
+            except csv.Error:
+                wrong = NOT_CSV
+            if not records and wrong is None:
+                return
+            after = reader.line_num + 1
+            lines: Sequence[int] = range(line, line + len(records))
+            if wrong or line + len(records) != after:  # a record with line feeds in it has more lines than one
+                ends = accumulate((1 + sum(text.count("\n") for text in record) for record in records), initial=line)
+                *lines, after = ends  # of the lines that are blank too: each is a record without fields
+            line = after
+            if not all(records):
+                lines, records = list(compress(lines, records)), list(filter(None, records))
+            if records:
+                yield lines, records
+                many = _RECORDS
+        self._unread(wrong, line)
+
+    def _texts(self, stream: IO[bytes]) -> Iterator[Iterable[str]]:
+        """The lines of *stream*, many at a time and decoded."""
         first = True
-        for line in stream:
-            unreported += len(line)
-            if unreported >= _PROGRESS and self.progress is not None:
-                self.progress(unreported)
-                unreported = 0
-            yield (line.removeprefix(codecs.BOM_UTF8) if first else line).decode()
+        while read := stream.read(_BYTES):
+            read += stream.readline()
+            whole = read.removeprefix(codecs.BOM_UTF8) if first else read
             first = False
-        if self.progress is not None:
-            self.progress(unreported)
+            try:
+                yield StringIO(whole.decode(), newline="\n")
+            except UnicodeDecodeError:
+                # One by one, so that those before the wrong octet are read.
+                yield (line.decode() for line in BytesIO(whole))
+            if self.progress is not None:
+                self.progress(len(read))
 
     def _places(self, line: int, header: list[str]) -> list[int]:
         """Where each column stands in *header*, -1 for one left out; empty where the rows cannot be read."""
@@ -227,7 +295,7 @@ class Records(Generic[Row]):
             self.refused.add(tuple(key))
             self._first(line, tuple(key), texts)
 
-    def _first(self, line: int, key: Key, texts: list[str]) -> bool:
+    def _first(self, line: int, key: Values, texts: list[str]) -> bool:
         """Whether a row with *key* may stand here: the first one, where keys are unique."""
         if not self.file.unique or (first := self.lines.setdefault(key, line)) == line:
             return True

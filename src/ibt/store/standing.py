@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,6 +23,8 @@ from ibt.store.market import MarketContract, Narrowed
 from ibt.store.versions import Key, MappingVersions, Version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
 #: The name, a number, of the lock on PostgreSQL under which one folder is loaded and others wait.
@@ -116,10 +119,36 @@ _ADDED = (
     .order_by(*audit.VERSION_ORDER)
 )
 
+_later = tables.mapping_version.alias("later")
+_period = [column.name for column in tables.current_mapping.primary_key.columns]
+
+#: Makes the last version of each of a customer's months the current one.
+_SHOW_LAST = sa.insert(tables.current_mapping).from_select(
+    [column.name for column in tables.current_mapping.c],
+    select(*(tables.mapping_version.c[column.name] for column in tables.current_mapping.c))
+    .where(
+        tables.mapping_version.c.customer_id == bindparam("of_customer", type_=sa.Integer),
+        ~sa.exists(
+            select(_later.c.sequence).where(
+                *(_later.c[name] == tables.mapping_version.c[name] for name in _period),
+                _later.c.sequence == tables.mapping_version.c.sequence + sa.literal_column("1"),
+            )
+        ),
+    )
+    .order_by(*(tables.mapping_version.c[name] for name in _period)),
+)
+
 #: How many rows are fetched at a time.
 _CHUNK = 10_000
 
 _FIRST = audit.Head()
+
+#: Of a row of `mapping_version`: the customer, its place in `audit.VERSION_ORDER`, and what is hashed of it.
+_CUSTOMER: Callable[[bulk.Values], int] = itemgetter(0)
+_PLACE: Callable[[bulk.Values], bulk.Values] = itemgetter(1, 2, 3)
+_HASHED: Callable[[bulk.Values], bulk.Values] = itemgetter(1, 2, 4, 5, 6, 7)  # `audit.VERSION_COLUMNS`
+
+_NONE = audit.VersionsDigest()
 
 
 class Stored:
@@ -128,6 +157,9 @@ class Stored:
 
     *added* counts the mapping versions that were stored by customer, *fallen* the mapping periods that left the
     current state; *seen* are the customers who can see a difference.
+
+    *new_customers* had nothing before: what is current of them is not stored with each version, but by `show_new`
+    from all of theirs, which takes the database half the time.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -135,8 +167,11 @@ class Stored:
         self.added: Counter[int] = Counter()
         self.fallen = 0
         self.seen: set[int] = set()
+        self.new_customers: set[int] = set()
         self._locked: set[int] = set()
         self._heads: dict[int, audit.Head] = {}
+        self._digests: dict[int, tuple[audit.VersionsDigest, bulk.Values]] = {}
+        self._disordered: set[int] = set()
 
     def lock_out_other_folders(self) -> None:
         """
@@ -162,8 +197,9 @@ class Stored:
     def versions_hash(self, customer_id: int) -> tuple[int, str]:
         """How many mapping versions were stored for the customer, and their hash as the audit has it."""
         added = self.added[customer_id]
-        if not added:
-            return audit.versions_hash(())
+        if customer_id not in self._disordered:
+            digest, _ = self._digests.get(customer_id, (_NONE, ()))
+            return digest.count, digest.sha256
         values = {"customer_id": customer_id, "audit_number": self.head(customer_id).number + 1}
         # A server-side cursor where there are many: else all would be fetched before the first one is here.
         options = {"yield_per": _CHUNK} if added > _CHUNK else {}
@@ -218,19 +254,46 @@ class Stored:
             customer_id, contract_id = mapping.customer_id, mapping.contract_id
             number = self.head(customer_id).number + 1
             added += [
-                (customer_id, contract_id, month, place, *version, number) for month, place, version in mapping.added
+                (customer_id, contract_id, month, place, begin, end, version, subaccount_id, number)
+                for month, place, (begin, end, version, subaccount_id) in mapping.added
             ]
+            self.seen.add(customer_id)
+            if customer_id in self.new_customers:
+                continue
             last = {
                 month: (customer_id, contract_id, month, begin, end, version, place, subaccount_id)
                 for month, place, (begin, end, version, subaccount_id) in mapping.added
             }
             for month, row in last.items():
                 (further if month in mapping.current else first).append(row)
-            self.seen.add(customer_id)
-            self.added[customer_id] += len(mapping.added)
-        bulk.insert(self.connection, tables.mapping_version, added)
+        self.add_versions(added)
         bulk.insert(self.connection, tables.current_mapping, first)
         bulk.replace(self.connection, tables.current_mapping, further)
+
+    def add_versions(self, rows: list[bulk.Values]) -> None:
+        """
+        Adds *rows* to `mapping_version`, counts them, and hashes them for the audit.
+
+        The hash wants them ordered: those of a call are put in order here. A customer with rows that come before
+        those of an earlier call is read again in the end.
+        """
+        rows.sort()
+        bulk.insert(self.connection, tables.mapping_version, rows)
+        for customer_id, run in groupby(rows, _CUSTOMER):
+            of_customer = list(run)
+            self.added[customer_id] += len(of_customer)
+            digest, last = self._digests.get(customer_id) or (audit.VersionsDigest(), ())
+            if customer_id in self._disordered or _PLACE(of_customer[0]) < last:
+                self._disordered.add(customer_id)
+            else:
+                digest.add(list(map(_HASHED, of_customer)))
+                self._digests[customer_id] = digest, _PLACE(of_customer[-1])
+
+    def show_new(self) -> None:
+        """Makes the last version of each month of the new customers the current one, when all are stored."""
+        for customer_id in sorted(self.new_customers):
+            if self.added[customer_id]:
+                self.connection.execute(_SHOW_LAST, {"of_customer": customer_id})
 
     def let_fall(self, customer_id: int, contract_id: int, months: Collection[int]) -> None:
         """Takes these months out of the current state; their versions stay. Reading 27."""

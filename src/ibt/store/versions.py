@@ -12,10 +12,11 @@ Readings 25, 26, 64, 65.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from ibt.rules.faults import Rule, quoted
@@ -26,11 +27,12 @@ from ibt.store.folder import HISTORY, MAPPINGS, MappingRow
 from ibt.store.market import END_NOT_AFTER_BEGIN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from ibt.rules.model import MappingVersion
     from ibt.store.market import MarketContract, MarketFiles
-    from ibt.store.records import Records
+    from ibt.store.records import Records, Values
 
 #: Later than every time of the wire, in seconds.
 _FOREVER = 1 << 62
@@ -43,6 +45,10 @@ Key = tuple[int, int]
 
 #: A mapping version: begin, end, version, subaccount id.
 Version = tuple[int, int, int, str]
+
+#: Of a line's values: its key, and the mapping version that it tells.
+_KEY: Callable[[Values], Key] = itemgetter(0, 1)
+_VERSION: Callable[[Values], Version] = itemgetter(slice(2, None))
 
 _LOADING = "reading 65"
 
@@ -108,6 +114,11 @@ class MappingVersions:
         self.added.append((month, len(versions), version))
         return len(versions)
 
+    def add_first(self, months: Sequence[int], versions: Sequence[Version]) -> None:
+        """Adds *versions* as the first of *months*, which have none."""
+        self.versions.update(zip(months, [[version] for version in versions], strict=True))
+        self.added += zip(months, repeat(1), versions)
+
 
 class StandingVersions(Protocol):
     """The contracts and mapping versions that are there, and where new versions go."""
@@ -152,29 +163,37 @@ class VersionFiles:
 
     def _read(self, file: _VersionFile) -> None:
         self._named += (file.places,)
-        rows = iter(file.records)
-        while chunk := list(islice(rows, CHUNK)):
-            mappings = self._mappings(dict.fromkeys([row[:2] for _, row in chunk]), file.places)
-            for line, row in chunk:
-                if mapping := mappings.get(row[:2]):
-                    file.judge(line, row, mapping)
+        for lines, rows in file.records.batches(CHUNK):
+            keys = list(map(_KEY, rows))
+            mappings = self._mappings(dict.fromkeys(keys), file.places)
+            first = 0
+            for key, same in groupby(keys):
+                end = first + len(list(same))
+                if mapping := mappings.get(key):
+                    file.judge_all(lines[first:end], rows[first:end], mapping)
                 else:
-                    self._tell_unknown(file.records, line, row)
+                    for place in range(first, end):
+                        self._tell_unknown(file.records, lines[place], MappingRow._make(rows[place]))
+                first = end
             self.standing.store(mappings.values())
             file.places.keep(mappings.values())
 
     def months(self, customer_id: int, contract_id: int) -> set[int]:
         """The months of a mapping that the files name."""
-        return {month for places in self._named for month in places.of(customer_id, contract_id)}
+        return set().union(*(places.months(customer_id, contract_id) for places in self._named))
 
     def defined(self, customer_id: int, subaccount_id: str, begin: int) -> bool:
         """Whether the customer's subaccount is in effect at *begin*; also where a refused line may have said so."""
+        return self.defined_throughout(customer_id, subaccount_id, begin, begin)
+
+    def defined_throughout(self, customer_id: int, subaccount_id: str, begin: int, last: int) -> bool:
+        """Whether one version of the customer's subaccount is in effect at *begin*, and still at *last*."""
         key = (customer_id, subaccount_id)
         spans = self._spans.get(key)
         if spans is None:
             spans = self._spans[key] = list(self._spans_of(key))
         for since, until in spans:  # noqa: SIM110 - any() costs more than all the rest of a line
-            if since <= begin < until:
+            if since <= begin and last < until:
                 return True
         return False
 
@@ -215,7 +234,12 @@ class VersionFiles:
 
     def _fresh(self, key: Key) -> bool:
         """Whether nothing of the mapping can be stored yet."""
-        return key[1] in self.market.new and not self.months(*key)
+        if key[1] not in self.market.new:
+            return False
+        for places in self._named:  # noqa: SIM110 - as in `defined_throughout`
+            if key in places:
+                return False
+        return True
 
     def _tell_unknown(self, records: Records[MappingRow], line: int, row: MappingRow) -> None:
         """Tells that the customer is no party of a contract with this id."""
@@ -235,9 +259,15 @@ class _Places:
         # There may be as many mappings as the market has: each is one number and a few bytes for each month.
         self._packed: dict[int, array[int]] = {}
 
+    def __contains__(self, key: Key) -> bool:
+        return bool(self._packed.get(_number(*key)))
+
+    def months(self, customer_id: int, contract_id: int) -> Iterable[int]:
+        return self._packed.get(_number(customer_id, contract_id), ())[::2]
+
     def of(self, customer_id: int, contract_id: int) -> dict[int, int]:
-        packed = self._packed.get(_number(customer_id, contract_id), ())
-        return dict(zip(packed[::2], packed[1::2], strict=True))
+        packed = self._packed.get(_number(customer_id, contract_id))
+        return dict(zip(packed[::2], packed[1::2], strict=True)) if packed else {}
 
     def keep(self, mappings: Iterable[MappingVersions]) -> None:
         for mapping in mappings:
@@ -252,6 +282,11 @@ class _VersionFile:
         self.files = files
         self.records = records
         self.places = _Places()
+
+    def judge_all(self, lines: Sequence[int], rows: Sequence[Values], mapping: MappingVersions) -> None:
+        """Judges *rows*, all of them of *mapping*."""
+        for line, row in zip(lines, rows, strict=True):
+            self.judge(line, MappingRow._make(row), mapping)
 
     def judge(self, line: int, row: MappingRow, mapping: MappingVersions) -> None:
         """Adds what *row* says to *mapping*, or tells what is wrong with it, or leaves alone what stands."""
@@ -293,6 +328,29 @@ class _History(_VersionFile):
         self._astray: dict[tuple[int, int, int], tuple[int, MappingRow, MappingVersions]] = {}
         self._short: dict[tuple[int, int, int], tuple[int, MappingRow, int, int]] = {}
         self._differing: set[tuple[int, int, int]] = set()
+
+    def judge_all(self, lines: Sequence[int], rows: Sequence[Values], mapping: MappingVersions) -> None:
+        if not self._began(rows, mapping):
+            super().judge_all(lines, rows, mapping)
+
+    def _began(self, rows: Sequence[Values], mapping: MappingVersions) -> bool:
+        """
+        Adds *rows* to *mapping*, if they are the first of all and one for each month from its first one on.
+
+        Nearly all are, and that is seen at a glance: there are millions.
+        """
+        if mapping.versions or mapping.places:
+            return False
+        months, periods = list(mapping.periods)[: len(rows)], list(mapping.periods.values())[: len(rows)]
+        if [row[2:4] for row in rows] != periods:
+            return False
+        begin, last = periods[0][0], periods[-1][0]
+        for subaccount_id in {row[5] for row in rows}:
+            if not self.files.defined_throughout(mapping.customer_id, subaccount_id, begin, last):
+                return False
+        mapping.add_first(months, list(map(_VERSION, rows)))
+        mapping.places = dict.fromkeys(months, 1)
+        return True
 
     def judge(self, line: int, row: MappingRow, mapping: MappingVersions) -> None:
         month = _month(row.begin)
