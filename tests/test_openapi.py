@@ -33,7 +33,7 @@ from ibt.conformance.server import TEXT, VENDOR, XML, Server, sandbox
 from ibt.messages import NAMESPACE, SCHEMA
 from ibt.rules import queries
 from ibt.rules.faults import Rule
-from ibt.service.app import ROUTES
+from ibt.service.resources import ROUTES
 
 PAGE = Path(__file__).parents[1] / "docs" / "openapi.yaml"
 SCHEMATHESIS = schemathesis.openapi.from_path(PAGE)

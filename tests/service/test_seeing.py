@@ -30,8 +30,8 @@ from markets import write_market
 
 from ibt.sandbox import pki
 from ibt.service import seeing
-from ibt.service.app import ROUTES
 from ibt.service.metrics import NO_OPERATION, Metrics
+from ibt.service.resources import ROUTES
 from postgresql import Server
 
 sys.path.append(str(Path(__file__).parents[1] / "door"))

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ibt.rules.faults import Refusal, Rule, quoted
 from ibt.service import access, allocation, limits, negotiation, proxy, resources
@@ -34,15 +33,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ibt.service.limits import Limits
+    from ibt.service.resources import Scope
     from ibt.store import Database
 
-    Scope = dict[str, Any]  # Any: as ASGI has it
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
     SendAtOnce = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], None]
 
 TEXT_TYPE = "text/plain;charset=UTF-8"
-SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
 
 #: What every answer says, also those that the HTTP layer makes itself.
 ALWAYS = (
@@ -54,9 +52,9 @@ ALWAYS = (
 _COST_OF_AN_ANSWER = 1024
 
 _RETRY_AFTER_SECONDS = "1"
+
 #: The statuses of refused updates that the audit tells of: whatever is refused earlier, the log alone has.
 _REFUSED_UPDATES = (400, 412)
-
 
 #: How often an answer is read from a server in vain, as the state changed meanwhile, before a transaction is begun.
 _LOOKS = 3
@@ -103,87 +101,6 @@ OUTCOME_UNKNOWN = Rule(
 
 class ClientGone(Exception):
     """The client went away before its request was whole."""
-
-
-# --- the routes -------------------------------------------------------------------------------------------
-
-
-class Route(NamedTuple):
-    """A pattern of segments, None where an id stands, what answers a GET, and its methods. Readings 1, 3."""
-
-    pattern: tuple[str | None, ...]
-    read: Callable[[Connection, Asked], Reply]
-    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
-    media_type: str | None = None  # where there is no choice
-
-    @property
-    def allow(self) -> str:
-        """The value of `Allow`."""
-        return ", ".join(self.methods)
-
-    @property
-    def of_customer(self) -> bool:
-        """Whether this is a customer's resource, whose id is the first of the path."""
-        return None in self.pattern
-
-    def operation(self, method: str) -> str:
-        """What the metrics call what *method* does here."""
-        if method == "OPTIONS":
-            return "options"
-        return resources.update_mappings.__name__ if method == "POST" else self.read.__name__
-
-    def ids(self, segments: Sequence[str]) -> list[int] | None:
-        """The ids in the path, canonical decimals; None where the path is not of this pattern. Reading 2."""
-        if len(segments) != len(self.pattern):
-            return None
-        ids = []
-        for segment, part in zip(segments, self.pattern, strict=True):
-            if part is None and _ID.fullmatch(segment):
-                ids.append(int(segment))
-            elif part != segment:
-                return None
-        return ids
-
-
-_ID = re.compile(r"0|[1-9][0-9]{0,8}")
-#: The path that all resources of customers begin with (2.2, reading 1).
-API = "/sms_oper_contract/api/customers"
-_BASE = tuple(API[1:].split("/"))
-
-ROUTES = (
-    Route((*_BASE, None, "subaccounts"), resources.subaccounts),
-    Route(
-        (*_BASE, None, "contractSubaccountMappings"), resources.current_mappings, ("GET", "HEAD", "OPTIONS", "POST")
-    ),
-    Route((*_BASE, None, "contractSubaccountMappings", None), resources.mapping_history),
-    Route(("sms_oper_contract", "schema", SCHEMA_NAME), resources.schema, media_type="application/xml"),
-)
-
-#: Stands for an id that a path does not have: it is nobody's.
-_NO_ID = 0
-
-
-def _route_of(raw_path: bytes) -> tuple[Route | None, int, int]:
-    """The route of a path, None where it names no resource, with the customer's and the contract's id in it."""
-    return _route_once(raw_path) if len(raw_path) <= _LONGEST_PATH else _route(raw_path)
-
-
-def _route(raw_path: bytes) -> tuple[Route | None, int, int]:
-    segments = negotiation.path_segments(raw_path) or ()
-    for route in ROUTES:
-        ids = route.ids(segments)
-        if ids is not None:
-            customer_id, contract_id = [*ids, _NO_ID, _NO_ID][:2]
-            return route, customer_id, contract_id
-    return None, _NO_ID, _NO_ID
-
-
-#: Clients ask for few paths, again and again; what is longer than any that names a resource is not kept.
-_LONGEST_PATH = 128
-_route_once = lru_cache(maxsize=4096)(_route)
-
-
-# --- the application --------------------------------------------------------------------------------------
 
 
 class Application:
@@ -369,7 +286,7 @@ class Application:
 
     def _admit(self, connection: Connection, request: Request, *, at_once: bool = False) -> Asked:
         """What is asked, when all that the head can decide is decided, in the order of reading 7."""
-        route, customer_id, contract_id = _route_of(request.raw_path)
+        route, customer_id, contract_id = resources.route_of(request.raw_path)
         if route and request.method in route.methods:
             request.operation = route.operation(request.method)
         if request.certificate is not None:

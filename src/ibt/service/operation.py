@@ -21,8 +21,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ibt.service import metrics, revocation, seeing, server
-from ibt.service.app import API
 from ibt.service.log import configure, log
+from ibt.service.resources import API
 from ibt.service.settings import Effective, limits, masked
 from ibt.service.workers import StartFailed, Work, supervise
 from ibt.store import Database, Unusable

@@ -1,10 +1,11 @@
 """
-The resources: what each operation answers, from the question that was found good to the bytes of its answer.
+The resources: what each operation answers, from the question that was found good to the bytes of its answer; and
+their routes.
 
-The work is done in threads, on one snapshot of the database or in one transaction. This is the only module
-that knows both what is stored and how it is written.
+An operation works on one state of the database, or in one transaction. This is the only module that knows both
+what is stored and how it is written.
 
-Clauses 3.1, 3.2, 3.3. Readings 41, 44, 45, 49, 57.
+Clauses 2.1, 3.1, 3.2, 3.3. Readings 1-3, 41, 44, 45, 49, 57.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ibt import messages
 from ibt.rules import mappings, queries
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 
     from ibt.rules.model import SubaccountMapping, Update
     from ibt.rules.queries import Query
-    from ibt.service.app import Route, Scope
+
+    Scope = dict[str, Any]  # Any: as ASGI has it
+
+SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
 
 #: Answers of more bytes than this are compressed for those who ask for it.
 _WORTH_COMPRESSING = 1024
@@ -353,3 +358,79 @@ def _refuse_bad_parameters(asked: Asked) -> None:
 
 def _gzip_tag(etag: str) -> str:
     return f'{etag[:-1]}z"'
+
+
+# --- the routes -------------------------------------------------------------------------------------------
+
+
+class Route(NamedTuple):
+    """A pattern of segments, None where an id stands, what answers a GET, and its methods. Readings 1, 3."""
+
+    pattern: tuple[str | None, ...]
+    read: Callable[[Connection, Asked], Reply]
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    media_type: str | None = None  # where there is no choice
+
+    @property
+    def allow(self) -> str:
+        """The value of `Allow`."""
+        return ", ".join(self.methods)
+
+    @property
+    def of_customer(self) -> bool:
+        """Whether this is a customer's resource, whose id is the first of the path."""
+        return None in self.pattern
+
+    def operation(self, method: str) -> str:
+        """What the metrics call what *method* does here."""
+        if method == "OPTIONS":
+            return "options"
+        return update_mappings.__name__ if method == "POST" else self.read.__name__
+
+    def ids(self, segments: Sequence[str]) -> list[int] | None:
+        """The ids in the path, canonical decimals; None where the path is not of this pattern. Reading 2."""
+        if len(segments) != len(self.pattern):
+            return None
+        ids = []
+        for segment, part in zip(segments, self.pattern, strict=True):
+            if part is None and _ID.fullmatch(segment):
+                ids.append(int(segment))
+            elif part != segment:
+                return None
+        return ids
+
+
+_ID = re.compile(r"0|[1-9][0-9]{0,8}")
+#: The path that all resources of customers begin with (2.2, reading 1).
+API = "/sms_oper_contract/api/customers"
+_BASE = tuple(API[1:].split("/"))
+
+ROUTES = (
+    Route((*_BASE, None, "subaccounts"), subaccounts),
+    Route((*_BASE, None, "contractSubaccountMappings"), current_mappings, ("GET", "HEAD", "OPTIONS", "POST")),
+    Route((*_BASE, None, "contractSubaccountMappings", None), mapping_history),
+    Route(("sms_oper_contract", "schema", SCHEMA_NAME), schema, media_type="application/xml"),
+)
+
+#: Stands for an id that a path does not have: it is nobody's.
+_NO_ID = 0
+
+
+def route_of(raw_path: bytes) -> tuple[Route | None, int, int]:
+    """The route of a path, None where it names no resource, with the customer's and the contract's id in it."""
+    return _route_once(raw_path) if len(raw_path) <= _LONGEST_PATH else _route(raw_path)
+
+
+def _route(raw_path: bytes) -> tuple[Route | None, int, int]:
+    segments = negotiation.path_segments(raw_path) or ()
+    for route in ROUTES:
+        ids = route.ids(segments)
+        if ids is not None:
+            customer_id, contract_id = [*ids, _NO_ID, _NO_ID][:2]
+            return route, customer_id, contract_id
+    return None, _NO_ID, _NO_ID
+
+
+#: Clients ask for few paths, again and again; what is longer than any that names a resource is not kept.
+_LONGEST_PATH = 128
+_route_once = lru_cache(maxsize=4096)(_route)
