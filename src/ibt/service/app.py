@@ -59,7 +59,9 @@ _REFUSED_UPDATES = (400, 412)
 #: How often an answer is read from a server in vain, as the state changed meanwhile, before a transaction is begun.
 _LOOKS = 3
 
+#: Threads that read wait for a server, but take Python's lock from each other at each row of the embedded database.
 _READING_THREADS = 4
+_READING_THREADS_ON_SQLITE = 2
 _UPDATING_THREADS = 16
 
 
@@ -128,7 +130,8 @@ class Application:
         self.revocation = revocation or Revocation()
         self._reminder = access.Reminder()
         self.metrics = Metrics()
-        self._readers = self.metrics.threads("reading", _READING_THREADS)
+        readers = _READING_THREADS_ON_SQLITE if database.sqlite else _READING_THREADS
+        self._readers = self.metrics.threads("reading", readers)
         self._updaters = self.metrics.threads("updating", _UPDATING_THREADS)
 
     def measure(self) -> None:
