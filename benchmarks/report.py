@@ -19,29 +19,30 @@ from typing import Any
 
 #: Why a goal is missed, in a sentence or two; what is met needs none.
 REASONS: Mapping[str, str] = {
-    "get-25": "SQLite passes over half of the customer's 12,000 versions to come to a page of which no place before "
-    "is known: three quarters of the time. With a place at most 100 versions before, which a process "
-    "knows after a few pages, it does not.",
-    "get-25-remembered": "in process the answer takes about 25 µs beside the 38 of TLS and HTTP: who asks, in one statement, "
-    "8; the log's line 10; the counters 4; and Python between them.",
+    "get-25": "SQLite passes over half of the customer's 12,000 versions to come to a page of "
+    "which no place before is known: three quarters of the time. With a place at most "
+    "100 versions before, which a process knows after a few pages, it does not.",
+    "get-25-remembered": "in process the answer takes about 25 µs beside the 38 of TLS and HTTP: who asks, "
+    "in one statement, 8; the log's line 10; the counters 4; and Python between them.",
     "get-304": "as for what is remembered; nothing but the body is spared, which the floor does not send either.",
-    "get-contract": "SQLite and its driver take a quarter for 36 rows of two tables, the XML a tenth; the rest is as for "
-    "what is remembered.",
-    "get-subaccounts": "50 subaccounts are 100 values made of rows and written as XML one by one, in Python: two thirds of "
-    "the time.",
-    "get-1000": "the floor has no TLS, which encrypts 300 KB, and no other thread to give Python's lock to at each "
-    "row.",
-    "get-304-postgresql": "one question of the server, about 90 µs of the service's processor by psycopg, in a thread: to hand "
-    "it over and back costs as much again. The floor asks nobody.",
-    "post-25": "a bare transaction is three statements. Ours checks who asks twice, validates XML in a thread of its "
-    "own (a sixth), reads what stands, hashes the audit's row, and hands over to a thread and back.",
-    "post-25-together": "one commit serves up to 32 updates, but the Python of each takes its turn on one lock, which is what "
-    "bounds a process on a disk as fast as this one.",
+    "get-contract": "SQLite and its driver take a quarter for 36 rows of two tables, the XML a tenth; "
+    "the rest is as for what is remembered.",
+    "get-subaccounts": "50 subaccounts are 100 values made of rows and written as XML one by one, in "
+    "Python: two thirds of the time.",
+    "get-1000": "the floor has no TLS, which encrypts 300 KB, and no other thread to give Python's "
+    "lock to at each row.",
+    "get-304-postgresql": "one question of the server, about 90 µs of the service's processor by psycopg, in "
+    "a thread: to hand it over and back costs as much again. The floor asks nobody.",
+    "post-25": "a bare transaction is three statements. Ours checks who asks twice, validates XML "
+    "in a thread of its own (a sixth), reads what stands, hashes the audit's row, and "
+    "hands over to a thread and back.",
+    "post-25-together": "one commit serves up to 32 updates, but the Python of each takes its turn on one "
+    "lock, which is what bounds a process on a disk as fast as this one.",
     "post-12000": "SQLite's own insertion and commit of 24,000 rows take two thirds of what is over; see the shares.",
     "post-25-postgresql": "the service's own processor: see post-25. The database's is that of pgbench.",
     "post-12000-postgresql": "the database's insertion of 24,000 rows: see the shares.",
-    "load-sqlite": "the rules of a million lines in Python: making each contract's mapping and its places, and the "
-    "audit's hash.",
+    "load-sqlite": "the rules of a million lines in Python: making each contract's mapping and its "
+    "places, and the audit's hash.",
     "load-postgresql": "as on SQLite; COPY itself is quicker, so the rest weighs more.",
 }
 
