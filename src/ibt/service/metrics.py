@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography import x509
 
@@ -42,6 +42,9 @@ CLIENT_CRL_END = "ibt_client_crl_end_seconds"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+#: So many processes may end while their files are read.
+_TRIES = 10
+
 #: What the library is told the folder by.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -50,6 +53,9 @@ _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - only a folder of our own is made t
 
 #: Where Linux says how many pages of memory this process has, as the second number.
 _OWN_MEMORY = Path("/proc/self/statm")
+
+
+Found = TypeVar("Found")
 
 
 class Metrics:
@@ -206,17 +212,17 @@ def text(folder: Path) -> bytes:
     """What all processes have counted, in Prometheus' text form."""
     from prometheus_client import generate_latest  # noqa: PLC0415 - see above
 
-    return generate_latest(_together(folder))
+    return _read(lambda: generate_latest(_together(folder)))
 
 
 def server_certificate_end(folder: Path) -> float | None:
     """When the certificate ends that clients are shown, in seconds since 1970; None where no worker lives."""
-    return _together(folder).get_sample_value(SERVER_CERTIFICATE_END)
+    return _read(lambda: _together(folder).get_sample_value(SERVER_CERTIFICATE_END))
 
 
 def client_crl_end(folder: Path) -> float | None:
     """When the first list of revoked certificates ends, in seconds since 1970; None where no worker lives."""
-    return _together(folder).get_sample_value(CLIENT_CRL_END)
+    return _read(lambda: _together(folder).get_sample_value(CLIENT_CRL_END))
 
 
 def forget(folder: Path, process: int, was_ready: bool) -> None:
@@ -227,6 +233,14 @@ def forget(folder: Path, process: int, was_ready: bool) -> None:
     if not was_ready:  # it may be tried a thousand times, and counted nothing
         for file in folder.glob(f"*_{process}.db"):
             file.unlink()
+
+
+def _read(read: Callable[[], Found]) -> Found:
+    """What *read* finds in the files; again, where a process ended meanwhile and what only it had is gone."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return read()
+    return read()
 
 
 def _together(folder: Path) -> CollectorRegistry:
