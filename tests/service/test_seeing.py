@@ -536,6 +536,19 @@ with metrics.shared() as folder:
     assert ran.stdout == "counter histogram\n\n"
 
 
+def test_a_file_that_a_process_has_just_begun_is_waited_for() -> None:
+    script = """
+import threading
+from ibt.service import metrics
+with metrics.shared() as folder:
+    begun = folder / "counter_1.db"
+    begun.touch()
+    threading.Timer(0.03, begun.unlink).start()
+    assert metrics.text(folder) == b""
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_connections_are_counted_while_they_are_open(own_place: Place) -> None:
     with serving(own_place, own_place.folder / "log") as service:
         with service.door.connect() as one, service.door.connect() as another:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import time
 from collections import Counter as Multiset
 from collections.abc import Callable, Iterator
@@ -42,8 +43,9 @@ CLIENT_CRL_END = "ibt_client_crl_end_seconds"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-#: So many processes may end while their files are read.
+#: How often the files are read again, and after which time, where processes come and go meanwhile.
 _TRIES = 10
+_PAUSE_SECONDS = 0.01
 
 #: What the library is told the folder by.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -236,10 +238,11 @@ def forget(folder: Path, process: int, was_ready: bool) -> None:
 
 
 def _read(read: Callable[[], Found]) -> Found:
-    """What *read* finds in the files; again, where a process ended meanwhile and what only it had is gone."""
+    """What *read* finds in the files; again, where a process just took its own, or began and its are empty yet."""
     for _ in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, struct.error):
             return read()
+        time.sleep(_PAUSE_SECONDS)
     return read()
 
 
