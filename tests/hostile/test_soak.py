@@ -29,7 +29,7 @@ from ibt.conformance.server import PATIENCE
 from ibt.conformance.wire import answer
 from traffic import times
 
-SOAK = times("IBT_SOAK", 8_000)
+SOAK = times("IBT_SOAK", 4_000)
 
 #: After so many the service is warm: what it has then it may have at the end.
 WARM = min(10_000, SOAK // 4)

@@ -280,7 +280,7 @@ def https(tmp_path: Path) -> Iterator[OverHttps]:
 @pytest.mark.timeout(_PATIENCE)
 def test_the_service_answers_as_the_oracle_says(database_url: str, tmp_path: Path) -> None:
     with in_process(database_url, tmp_path) as door:
-        run(door, examples=200, steps=40)
+        run(door, examples=120, steps=40)
 
 
 @pytest.mark.timeout(_PATIENCE)

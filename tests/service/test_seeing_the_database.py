@@ -6,6 +6,7 @@ Issue 7, point 4.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,5 +159,6 @@ def test_the_near_end_of_the_servers_certificate_is_logged(days: int, tmp_path: 
         assert service.ask("/readyz").status == 200
         service.process.terminate()
         service.process.wait(PATIENCE)
-    events = [event for event in service.door.events() if event["event"] == "server certificate ends soon"]
+    lines = (tmp_path / "log").read_text().splitlines()
+    events = [event for event in map(json.loads, lines) if event["event"] == "server certificate ends soon"]
     assert [event["end"][:10] for event in events] == ([f"{NOW + timedelta(days=29):%F}"] if days < 30 else [])
