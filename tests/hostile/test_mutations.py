@@ -28,8 +28,8 @@ from ibt.conformance import wire
 from ibt.conformance.server import PATIENCE
 from traffic import times
 
-MUTATIONS = times("IBT_MUTATIONS", 19_400)
-ON_THE_WIRE = times("IBT_MUTATIONS_ON_THE_WIRE", 600)
+MUTATIONS = times("IBT_MUTATIONS", 19_600)
+ON_THE_WIRE = times("IBT_MUTATIONS_ON_THE_WIRE", 400)
 
 #: 5xx that are right: a Transfer-Encoding and a version of HTTP that nobody has to know (RFC 9110 15.6.2, 15.6.6).
 _RIGHT = {501, 505}

@@ -280,9 +280,9 @@ def https(tmp_path: Path) -> Iterator[OverHttps]:
 @pytest.mark.timeout(_PATIENCE)
 def test_the_service_answers_as_the_oracle_says(database_url: str, tmp_path: Path) -> None:
     with in_process(database_url, tmp_path) as door:
-        run(door, examples=120, steps=40)
+        run(door, examples=80, steps=40)
 
 
 @pytest.mark.timeout(_PATIENCE)
 def test_over_https_the_service_answers_as_the_oracle_says(https: OverHttps) -> None:
-    run(https, examples=10, steps=40)
+    run(https, examples=6, steps=40)
