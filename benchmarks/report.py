@@ -34,11 +34,12 @@ REASONS: Mapping[str, str] = {
     "get-304-postgresql": "one question of the server, about 90 µs of the service's processor by psycopg, in "
     "a thread: to hand it over and back costs as much again. The floor asks nobody.",
     "post-25": "a bare transaction is three statements. Ours checks who asks twice, validates XML "
-    "in a thread of its own (a sixth), reads what stands, hashes the audit's row, and "
+    "in a thread of its own (an eighth), reads what stands, hashes the audit's row, and "
     "hands over to a thread and back.",
     "post-25-together": "one commit serves up to 32 updates, but the Python of each takes its turn on one "
     "lock, which is what bounds a process on a disk as fast as this one.",
-    "post-12000": "SQLite's own insertion and commit of 24,000 rows take two thirds of what is over; see the shares.",
+    "post-12000": "the floor is a third of our processor's time; making values of rows, the rules "
+    "of each period and the XML of the answer are another third: see the shares.",
     "post-25-postgresql": "the service's own processor: see post-25. The database's is that of pgbench.",
     "post-12000-postgresql": "the database's insertion of 24,000 rows: see the shares.",
     "load-sqlite": "the rules of a million lines in Python: making each contract's mapping and its "
