@@ -31,8 +31,8 @@ from traffic import times
 
 SOAK = times("IBT_SOAK", 4_000)
 
-#: After so many the service is warm: what it has then it may have at the end. In a long run that is when its memory of
-#: answers, 32 MiB, is full.
+#: After so many the service is warm: what it has then it may have at the end. In a long run that is when its memory
+#: of answers, 32 MiB, is full.
 WARM = 35_000 if SOAK >= 50_000 else SOAK // 4
 
 _MOST_GROWTH = 15 * MEBIBYTE
