@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, event, insert, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from ibt.store import Database, Unavailable, sqlite, tables
+from ibt.store import Database, Unavailable, question, sqlite, tables
 
 PATIENCE = 20.0
 
@@ -136,6 +136,23 @@ def test_what_undid_all_is_told_to_those_who_succeeded_before(embedded: Database
 
     futures = queued(embedded, lambda: None, undo_all, lambda: add(embedded, 3))
     assert [type(future.exception()) for future in futures] == [Unavailable, ZeroDivisionError, type(None)]
+    assert there(embedded) == [3]
+
+
+def test_what_was_undone_unseen_is_never_told_as_done(embedded: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The savepoint itself may fail, and SQLite have undone all by then."""
+
+    def command(connection: Connection, text: str) -> None:
+        if text.startswith("SAVEPOINT"):
+            question.command(connection, "ROLLBACK")
+            raise ZeroDivisionError
+        question.command(connection, text)
+
+    monkeypatch.setattr(sqlite, "command", command)
+    futures = queued(embedded, lambda: None, lambda: add(embedded, 2))
+    assert [type(future.exception()) for future in futures] == [OperationalError, ZeroDivisionError]
+    assert there(embedded) == []
+    add(embedded, 3)
     assert there(embedded) == [3]
 
 

@@ -226,7 +226,8 @@ class Writer:
             with told(connection, "COMMIT"):
                 for tell in connection.dispatch.commit:  # as SQLAlchemy does: someone may listen
                     tell(connection)
-                connection.connection.driver_connection.commit()  # type: ignore[union-attr]  # there is one
+                # The driver's own commit() says nothing where SQLite has undone all by itself.
+                connection.connection.driver_connection.execute("COMMIT")  # type: ignore[union-attr]  # there is one
         except BaseException as failure:  # whatever it is, it belongs to all who wait for it
             self.close()
             self._end(together, failure)
