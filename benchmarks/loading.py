@@ -80,8 +80,8 @@ def rows(site: Site, lines: int) -> Iterator[Row]:
             f"load of {lines:,} mappings, all rules checked, {where}",
             f"csv + convert + bare {bare}",
             1.3,
-            lambda where=where: _loaded(site, where, lines, ours=True),  # type: ignore[misc]
-            lambda where=where: _loaded(site, where, lines, ours=False),  # type: ignore[misc]
+            lambda where=where: _loaded(site, where, lines, ours=True),  # type: ignore[misc]  # a default has no type
+            lambda where=where: _loaded(site, where, lines, ours=False),  # type: ignore[misc]  # a default has no type
             times=True,
             slow=True,
         )

@@ -468,7 +468,7 @@ def _of_gets_on_postgresql(site: Site) -> Iterator[Row]:
             f"GET page of 25, PostgreSQL, 2 workers; total known, {position}",
             "1/(1/static of 2 + 1/pgbench, same SQL, 4 clients)",
             goal,
-            lambda server=server: site.ask(getattr(site, server), site.pages, postgresql=True),  # type: ignore[misc]
+            lambda server=server: site.ask(getattr(site, server), site.pages, postgresql=True),  # type: ignore[misc]  # a default has no type
             floor,
         )
 
@@ -497,8 +497,8 @@ def _of_totals(site: Site) -> Iterator[Row]:
                 f"first total of a new revision{what}, {where}",
                 "bare count(*), same filter",
                 1.2,
-                lambda url=url, query=query: first(Database(url()), query),  # type: ignore[misc]
-                lambda url=url, bare=bare: timed(bare_count(url(), 1, bare), site.seconds),  # type: ignore[misc]
+                lambda url=url, query=query: first(Database(url()), query),  # type: ignore[misc]  # a default has no type
+                lambda url=url, bare=bare: timed(bare_count(url(), 1, bare), site.seconds),  # type: ignore[misc]  # a default has no type
                 times=True,
             )
 

@@ -112,11 +112,11 @@ def _noted() -> Iterator[list[tuple[str, Any]]]:
         seen.append(("COMMIT", None))
         commit(connection)
 
-    psycopg.Cursor.execute, psycopg.Connection.commit = noting, committing  # type: ignore[method-assign,assignment]
+    psycopg.Cursor.execute, psycopg.Connection.commit = noting, committing  # type: ignore[method-assign,assignment]  # it listens
     try:
         yield seen
     finally:
-        psycopg.Cursor.execute, psycopg.Connection.commit = execute, commit  # type: ignore[method-assign]
+        psycopg.Cursor.execute, psycopg.Connection.commit = execute, commit  # type: ignore[method-assign]  # and no more
 
 
 def _script(seen: Sequence[tuple[str, Any]], random: Mapping[str, str]) -> Script:
