@@ -22,8 +22,14 @@ help: ## print this
 sandbox: $(STAMP) ## serve on this machine, with certificates and data to try: make sandbox ARGS="--port 0"
 	@exec .venv/bin/ibt sandbox $(ARGS) 2>&1
 
-test: system $(STAMP) ## run every test: make test ARGS="tests/rules -x"
+# In two parts: first, two at once, the tests in which nothing is a matter of time; then the others, one by one.
+test: system $(STAMP) ## run every test, or those named: make test ARGS="tests/rules -x"
+ifeq ($(strip $(ARGS)),)
+	.venv/bin/python -m pytest -m beside --numprocesses 2 --dist worksteal
+	.venv/bin/python -m pytest -m "not beside"
+else
 	.venv/bin/python -m pytest $(ARGS)
+endif
 
 check: $(STAMP) ## lint, layout, strict types, the arrows between the rooms
 	.venv/bin/ruff check $(SOURCES) $(BENCHMARKS)

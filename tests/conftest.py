@@ -22,7 +22,37 @@ sys.path.append(str(Path(__file__).parent / "store"))  # where markets.py lies, 
 #: A sandbox leaves a profile where its user's profiles are: not in the home of whoever runs the tests.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="ibt-tests-")
 
+#: Where nothing is a matter of time, so that two of these may run at once; `make test` runs the others alone.
+BESIDE = (
+    "cli",
+    "client",
+    "hostile/test_mutations.py",
+    "model",
+    "rules",
+    "sandbox",
+    "service/test_audit_rows.py",
+    "service/test_seeing.py",
+    "service/test_seeing_the_database.py",
+    "service/test_shutting_out.py",
+    "service/test_workers.py",
+    "store",
+    "test_conformance_on_postgresql.py",
+    "test_full_disk.py",
+    "test_openapi.py",
+    "test_operate.py",
+    "test_proxies.py",
+    "test_restore.py",
+)
+
 NewDatabase = Callable[[], AbstractContextManager[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what may run beside other tests."""
+    places = [Path(__file__).parent / place for place in BESIDE]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("beside")
 
 
 @pytest.fixture(scope="session")
