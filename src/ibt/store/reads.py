@@ -123,8 +123,9 @@ def rights(connection: Connection, user_name: str, shown: Shown, customer_id: in
     """
     if "\0" in user_name:  # a text that PostgreSQL does not have, and so nobody's name
         return Rights()
-    asked = {**shown._asdict(), "user_name": user_name, "customer_id": customer_id}
-    rows = _RIGHTS.ask(connection, asked)
+    issuer, serial, fingerprint = shown
+    known = {"issuer": issuer, "serial": serial, "fingerprint": fingerprint}
+    rows = _RIGHTS.ask(connection, {**known, "user_name": user_name, "customer_id": customer_id})
     if not rows:
         return Rights()
     *_, is_revoked, is_pinned = rows[0]

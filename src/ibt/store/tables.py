@@ -54,7 +54,6 @@ def instant(kept: int) -> datetime:
     return _EPOCH + timedelta(seconds=kept)
 
 
-@lru_cache(maxsize=4096)
 def month_number(month: Month | None) -> int | None:
     """*month* as the tables keep it: a number that reads as one, 201508."""
     return None if month is None else month.year * 100 + month.month

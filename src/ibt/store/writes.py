@@ -110,13 +110,11 @@ def add_versions(connection: Connection, locked: Locked, new: Sequence[NewVersio
     only where there is something new.
     """
     customer_id = locked.customer_id
-    periods = [(each.contract_id, month_number(each.month)) for each in new]
-    versions = [(seconds(each.version.version), each.version.subaccount_id) for each in new]
-    created, versions_sha256 = audit.versions_hash(sorted(map(_version_row, new)))
+    rows = list(map(_version_row, new))
+    created, versions_sha256 = audit.versions_hash(sorted(rows))
     entry = audit.entry(customer_id, locked.head, replace(deed, versions_created=created), versions_sha256)
-    replaced = [(*period, *version) for period, version in zip(periods, versions, strict=True)]
-    _REPLACE.execute(connection, replaced, of_customer=customer_id)
-    _KEEP.execute(connection, periods, of_customer=customer_id, audit_number=entry.audit_number)
+    _REPLACE.execute(connection, [(*row[:2], *row[4:]) for row in rows], of_customer=customer_id)
+    _KEEP.execute(connection, [row[:2] for row in rows], of_customer=customer_id, audit_number=entry.audit_number)
     audit.insert(connection, entry)
     renewed = new_revision()
     _RENEW.make(connection, {"of_customer": customer_id, "new_revision": renewed, **audit.moved_to(entry.head)})
@@ -126,5 +124,5 @@ def add_versions(connection: Connection, locked: Locked, new: Sequence[NewVersio
 def _version_row(new: NewVersion) -> tuple[Any, ...]:  # Any: what a column holds
     """*new* as `audit.versions_hash` wants it."""
     version = new.version
-    times = map(seconds, (version.begin, version.end, version.version))
+    times = seconds(version.begin), seconds(version.end), seconds(version.version)
     return (new.contract_id, month_number(new.month), *times, version.subaccount_id)
