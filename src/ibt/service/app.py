@@ -56,7 +56,7 @@ _RETRY_AFTER_SECONDS = "1"
 #: The statuses of refused updates that the audit tells of: whatever is refused earlier, the log alone has.
 _REFUSED_UPDATES = (400, 412)
 
-#: How often an answer is read from a server in vain, as the state changed meanwhile, before a transaction is begun.
+#: How often an answer is read in vain, as the state changed meanwhile, before a transaction is begun.
 _LOOKS = 3
 
 #: Few: they take Python's lock from each other. A page of 1,000 on SQLite took 6.2 ms of the processor with four and
@@ -220,15 +220,11 @@ class Application:
         return _refused(request, Refusal.of(UNFORESEEN, request_id=request.request_id))
 
     def _read(self, request: Request, *, at_once: bool = False) -> Reply:
-        if self._database.sqlite:
-            with self._database.reading() as connection:
-                asked = self._admit(connection, request, at_once=at_once)
-                return self._at_hand(asked) or self._kept(asked, self._made(connection, asked))
-        # A server is asked as seldom as can be. What was read between two looks at the same revision is of that one:
-        # no transaction needs to be begun and ended for it.
+        # A transaction is begun and ended for few: what was read between two looks at the same revision is of that
+        # one, and what is at hand needs one look.
         for _ in range(_LOOKS):
             with self._database.asking() as connection:
-                asked = self._admit(connection, request)
+                asked = self._admit(connection, request, at_once=at_once)
                 if at_hand := self._at_hand(asked):
                     return at_hand
                 reply = self._made(connection, asked)
