@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -510,3 +510,67 @@ def test_what_a_client_has_is_not_read_again(unchanged: Service) -> None:
         event.remove(unchanged.database.engine, "before_cursor_execute", tell)
     assert [statement for statement in told if "mapping" in statement] == []
     assert len([statement for statement in told if statement not in {"BEGIN", "COMMIT"}]) == 1  # who is asking
+
+
+# What is answered at once -----------------------------------------------------------------------------------
+
+
+def at_once(service: Service, request: Request) -> Answer | None:
+    """The answer that does not wait for a thread, or None."""
+    sent: list[tuple[int, Any, bytes]] = []
+    if not service.application.at_once(service.scope(request), lambda *answer: sent.append(answer)):
+        return None
+    ((status, fields, body),) = sent
+    return Answer(status, {name.decode(): value.decode() for name, value in fields}, body)
+
+
+PAGE = replace(HISTORY, rest="", query="limit=1")
+
+
+def test_on_a_database_within_this_process_what_takes_no_longer_is_answered_at_once(unchanged: Service) -> None:
+    unchanged.ask(PAGE)
+    answer = at_once(unchanged, PAGE)
+    assert (answer and answer.body) == (unchanged.ask(PAGE).body if unchanged.database.sqlite else None)
+
+
+@pytest.mark.parametrize("query", ["subaccount_name=D*", "subaccount_name=D*&start=1"])
+def test_what_took_long_to_count_is_left_to_a_thread(
+    service: Service, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """A page that is filtered may read as much as the total did, of which nobody knows before how much it is."""
+    page = replace(PAGE, query=query)
+    assert at_once(service, page) is None, "nobody has counted yet"
+    monkeypatch.setattr("time.thread_time", iter([0.0, 0.1, 0.0, 0.0]).__next__)
+    service.ask(page)
+    other = replace(page, query=f"{query}&limit=2")
+    assert at_once(service, other) is None
+    service.ask(UPDATE)  # a new state, of which the total is soon counted
+    service.ask(page)
+    assert (at_once(service, other) is not None) is service.database.sqlite
+
+
+@pytest.mark.parametrize("updates", [1, 9], ids=["once", "each time"])
+def test_an_answer_is_of_one_state_though_that_changes_while_it_is_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch, updates: int
+) -> None:
+    """Whether it is found between two looks at the state, or in a transaction in the end."""
+    page, rest = reads.page, iter(["ABC1", "Default"] * updates)
+    left = iter(range(updates))
+    states: dict[str, bytes] = {}
+
+    def keep() -> None:
+        monkeypatch.setattr(reads, "page", page)
+        answer = service.ask(replace(PAGE, query="page=1"))
+        states[answer.headers["etag"]] = answer.body
+        monkeypatch.setattr(reads, "page", disturbed)
+
+    def disturbed(*arguments: Any) -> Any:
+        for _ in islice(left, 1):
+            service.ask(replace(UPDATE, body=update(next(rest))))
+            keep()
+        return page(*arguments)
+
+    keep()
+    found = service.ask(replace(PAGE, query=""))
+    assert found.body == states[found.headers["etag"]]
+    assert len(states) == 1 + min(updates, 4)

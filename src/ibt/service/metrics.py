@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -125,6 +126,9 @@ class Metrics:
             registry=kept,
             multiprocess_mode="livemin",
         )
+        # To find one by its labels takes as long as to count.
+        self._answers = lru_cache(maxsize=None)(self._requests.labels)
+        self._times = lru_cache(maxsize=None)(self._seconds.labels)
         self._client_ends: dict[str, datetime] = {}
         self._lock = Lock()
         for end in (self._server_end, self._client_end, self._crl_end):
@@ -132,9 +136,9 @@ class Metrics:
 
     def answered(self, operation: str, status: int, seconds: float | None = None) -> None:
         """Counts a request with its answer, and how long it took where there was a head to measure from."""
-        self._requests.labels(operation, status).inc()
+        self._answers(operation, status).inc()
         if seconds is not None:
-            self._seconds.labels(operation).observe(seconds)
+            self._times(operation).observe(seconds)
 
     def refused(self, faults: Iterable[Fault]) -> None:
         """Counts the faults that a refusal tells."""

@@ -146,6 +146,7 @@ def gzip_wanted(accept_encoding: Sequence[str]) -> bool:
     return gzip > 0 and gzip >= weights.get("identity", others)
 
 
+@_remembered
 def entity_tags(values: Sequence[str]) -> tuple[str, ...]:
     """
     The tags of If-Match or If-None-Match, quotes included and without `W/`; ANY for `*`.

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import re
 import secrets
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,8 +46,10 @@ SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
 #: Answers of more bytes than this are compressed for those who ask for it.
 _WORTH_COMPRESSING = 1024
 
-#: A page of at most so many versions is made at once, if its total is known and so many at most are passed over.
+#: A page of at most so many versions is made at once, if its total is known and no more is read for it than was in
+#: so many seconds of the processor to count it; or if all versions are asked for and so many at most passed over.
 _MOST_AT_ONCE = 100
+_SOON_COUNTED = 0.001
 _MOST_PASSED_OVER_AT_ONCE = 1000
 
 #: Of how many queries a process remembers the total, and of how many pages where they ended.
@@ -151,12 +154,19 @@ class TakesLonger(Exception):
     """The answer is not at hand, and may take so long that nothing else should wait for it."""
 
 
+class Counted(NamedTuple):
+    """How many versions a query finds, and how many seconds of the processor it took to count them."""
+
+    total: int
+    seconds: float
+
+
 class Remembered:
     """What this process remembers of answers, under the revisions of customers: see `ibt.service.memory`."""
 
     def __init__(self, most_bytes: int) -> None:
         self.answers: Memory[Reply] = Memory(most_bytes)
-        self.totals: Memory[int] = Memory(_REMEMBERED_QUERIES)
+        self.counts: Memory[Counted] = Memory(_REMEMBERED_QUERIES)
         self._places: Memory[Place] = Memory(_REMEMBERED_PLACES)
 
     def place_before(self, state: Hashable, start: int) -> Place | None:
@@ -261,7 +271,7 @@ def subaccounts(connection: Connection, asked: Asked) -> Reply:
 
 def current_mappings(connection: Connection, asked: Asked) -> Reply:
     """GET …/contractSubaccountMappings. Clauses 3.2.3, 3.2.4."""
-    query = queries.read_query(asked.parameters(), strict=asked.strict)
+    query = query_of(asked.request.query_string, asked.strict)
 
     def body() -> bytes:
         total, page = _total_and_page(connection, asked, query)
@@ -270,18 +280,34 @@ def current_mappings(connection: Connection, asked: Asked) -> Reply:
     return _unless_known(asked, body, asked.caller.revision)
 
 
+def query_of(query_string: bytes, strict: bool) -> Query:
+    """The query that a query string asks for; refuses with 400 what is no good one. Clause 3.2.4."""
+    return (_query_once if len(query_string) <= _LONGEST_QUERY else _query)(query_string, strict)
+
+
+def _query(query_string: bytes, strict: bool) -> Query:
+    return queries.read_query(negotiation.parameters(query_string), strict=strict)
+
+
+#: Clients ask the same again and again; what is longer than they ask for is not kept.
+_LONGEST_QUERY = 256
+_query_once = lru_cache(maxsize=4096)(_query)
+
+
 def _total_and_page(connection: Connection, asked: Asked, query: Query) -> tuple[int, list[SubaccountMapping]]:
     """What a query finds, with what is remembered of this state: its total, and where pages before ended."""
     state = asked.customer_id, asked.caller.revision, query.filters
     remembered = asked.remembered
-    total = remembered.totals.recall(state)
-    place = remembered.place_before(state, query.start) if total is not None else None
-    passed_over = query.start - (place.end if place else 0)
-    if asked.at_once and (total is None or query.limit > _MOST_AT_ONCE or passed_over > _MOST_PASSED_OVER_AT_ONCE):
+    counted = remembered.counts.recall(state)
+    place = remembered.place_before(state, query.start) if counted else None
+    if asked.at_once and not (counted and _is_soon_made(query, counted, place)):
         raise TakesLonger
-    if total is None:
+    if counted is None:
+        began = time.thread_time()
         total = reads.total(connection, asked.customer_id, query)
-        remembered.totals.keep(state, total)
+        counted = Counted(total, time.thread_time() - began)
+        remembered.counts.keep(state, counted)
+    total = counted.total
     if query.start >= total:
         return total, []
     page = reads.page(connection, asked.customer_id, query, place)
@@ -289,6 +315,13 @@ def _total_and_page(connection: Connection, asked: Asked, query: Query) -> tuple
     last = page[-1]
     remembered.keep_place(state, Place(end, last.contract.contract_id, month_of(last.versions[-1].begin)))
     return total, page
+
+
+def _is_soon_made(query: Query, counted: Counted, place: Place | None) -> bool:
+    """Whether the page takes no longer than to hand it to a thread."""
+    passed_over = query.start - (place.end if place else 0)
+    near = passed_over <= _MOST_PASSED_OVER_AT_ONCE and not any(value is not None for value in query.filters)
+    return query.limit <= _MOST_AT_ONCE and (near or counted.seconds < _SOON_COUNTED)
 
 
 def mapping_history(connection: Connection, asked: Asked) -> Reply:
