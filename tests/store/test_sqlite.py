@@ -48,10 +48,8 @@ def there(database: Database) -> list[int]:
 
 
 def queued(database: Database, first: Callable[[], Any], *others: Callable[[], Any]) -> list[Future[None]]:
-    """Customer 1 is added, and *first* called, while *others* wait for their turn in their order."""
+    """Customer 1 is added, and *first* called, while *others* wait for their turn, which they get in any order."""
     others_wait = threading.Event()
-    writer = database._writer
-    assert writer is not None
     with ThreadPoolExecutor(1 + len(others)) as threads:
         begun = threading.Event()
 
@@ -64,11 +62,19 @@ def queued(database: Database, first: Callable[[], Any], *others: Callable[[], A
         assert begun.wait(PATIENCE)
         for number, other in enumerate(others, 1):
             futures.append(threads.submit(other))
-            end = time.monotonic() + PATIENCE
-            while writer._waiting < number and time.monotonic() < end:
-                time.sleep(0.001)
+            await_waiting(database, number)
         others_wait.set()
     return futures
+
+
+def await_waiting(database: Database, number: int) -> None:
+    """Returns when so many updates wait for their turn."""
+    writer = database._writer
+    assert writer is not None
+    end = time.monotonic() + PATIENCE
+    while writer._waiting < number:
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -129,12 +135,17 @@ def test_a_commit_that_fails_is_told_to_all_who_share_it(embedded: Database) -> 
 def test_what_undid_all_is_told_to_those_who_succeeded_before(embedded: Database) -> None:
     """SQLite may undo the whole transaction by itself, where the disk is full for instance."""
 
-    def undo_all() -> None:
-        with embedded.updating() as connection:
-            connection.exec_driver_sql("ROLLBACK")
-            raise ZeroDivisionError
+    with ThreadPoolExecutor(1) as thread:
+        later: list[Future[None]] = []
 
-    futures = queued(embedded, lambda: None, undo_all, lambda: add(embedded, 3))
+        def undo_all() -> None:
+            with embedded.updating() as connection:
+                connection.exec_driver_sql("ROLLBACK")
+                later.append(thread.submit(add, embedded, 3))
+                await_waiting(embedded, 1)
+                raise ZeroDivisionError
+
+        futures = [*queued(embedded, lambda: None, undo_all), *later]
     assert [type(future.exception()) for future in futures] == [Unavailable, ZeroDivisionError, type(None)]
     assert there(embedded) == [3]
 
