@@ -50,7 +50,7 @@ _WORTH_COMPRESSING = 1024
 #: so many seconds of the processor to count it; or if all versions are asked for and so many at most passed over.
 _MOST_AT_ONCE = 100
 _SOON_COUNTED = 0.001
-_MOST_PASSED_OVER_AT_ONCE = 1000
+_MOST_PASSED_OVER_AT_ONCE = 10_000
 
 #: Of how many queries a process remembers the total, and of how many pages where they ended.
 _REMEMBERED_QUERIES = 4096
