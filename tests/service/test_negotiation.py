@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -494,3 +495,15 @@ def test_a_long_malformed_header_is_read_at_once(read: Callable[[list[str]], obj
     begun = time.perf_counter()
     assert len(refusal_text(read, [value])) < 1000
     assert time.perf_counter() - begun < 1
+
+
+def test_nothing_is_kept_of_a_long_header() -> None:
+    """Hundreds of them, with thousands of tags each, would take hundreds of megabytes."""
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            assert len(entity_tags([f'"{number}"' + ',""' * 21_000])) == 21_001
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

@@ -66,13 +66,18 @@ _TAG_ELEMENT = re.compile(r'(?:[^",]+|"[^"]*"?)+')
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
+#: What is longer than any client says in each of its requests is read anew: a head may have 64 KB, and thousands of
+#: tags in it.
+_LONGEST_REMEMBERED = 512
+
+
 def _remembered(read: Callable[[Sequence[str]], Read]) -> Callable[[Sequence[str]], Read]:
     """*read*, which is asked once for what clients say in each of their requests."""
     once = lru_cache(maxsize=256)(read)
 
     @wraps(read)
     def remembered(values: Sequence[str]) -> Read:
-        return once(tuple(values))
+        return (once if sum(map(len, values)) <= _LONGEST_REMEMBERED else read)(tuple(values))
 
     return remembered
 
