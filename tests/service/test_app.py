@@ -574,3 +574,22 @@ def test_an_answer_is_of_one_state_though_that_changes_while_it_is_read(
     found = service.ask(replace(PAGE, query=""))
     assert found.body == states[found.headers["etag"]]
     assert len(states) == 1 + min(updates, 4)
+
+
+def test_what_changes_each_time_it_is_read_is_left_to_a_thread(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction that is begun in the end counts anew, which may take long."""
+    service.ask(PAGE)
+    page, rest = reads.page, iter(["ABC1", "Default"] * 2)
+
+    def disturbed(*arguments: Any) -> Any:
+        monkeypatch.setattr(reads, "page", page)
+        service.ask(replace(UPDATE, body=update(next(rest))))
+        service.ask(PAGE)  # somebody else has the new state counted
+        monkeypatch.setattr(reads, "page", disturbed)
+        return page(*arguments)
+
+    monkeypatch.setattr(reads, "page", disturbed)
+    assert at_once(service, replace(PAGE, query="limit=2")) is None
+    assert len(list(rest)) == (1 if service.database.sqlite else 4), "it was looked at three times"

@@ -232,7 +232,7 @@ class Application:
                     return self._kept(asked, reply)
         with self._database.reading() as connection:
             # What the looks left in the memory may be of the next state.
-            asked = replace(self._admit(connection, request), remembered=Remembered(0))
+            asked = replace(self._admit(connection, request, at_once=at_once), remembered=Remembered(0))
             return self._made(connection, asked)
 
     def _at_hand(self, asked: Asked) -> Reply | None:
