@@ -33,7 +33,6 @@ BESIDE = (
     "service/test_audit_rows.py",
     "service/test_seeing.py",
     "service/test_seeing_the_database.py",
-    "service/test_shutting_out.py",
     "service/test_workers.py",
     "store",
     "test_conformance_on_postgresql.py",
