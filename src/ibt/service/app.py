@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibt.rules.faults import Refusal, Rule, quoted
 from ibt.service import access, allocation, limits, negotiation, proxy, resources
-from ibt.service.log import log
+from ibt.service.log import log, log_answered
 from ibt.service.memory import REMEMBER
 from ibt.service.metrics import Metrics
 from ibt.service.resources import Asked, Remembered, Reply, Request
@@ -387,15 +387,16 @@ def _unavailable(unavailable: Unavailable) -> Refusal:
 
 
 def _log(request: Request, began: float, reply: Reply | None) -> None:
-    level = log.error if reply and reply.status >= 500 else log.info
-    level(
-        "request",
-        id=request.request_id,
-        address=request.address,
-        **request.known,
-        method=request.method,
-        path=request.raw_path.decode("latin-1"),
-        status=reply.status if reply else None,
-        bytes=len(reply.body) if reply and request.method != "HEAD" else 0,
-        milliseconds=round((time.perf_counter() - began) * 1000, 3),
+    log_answered(
+        "error" if reply and reply.status >= 500 else "info",
+        {
+            "id": request.request_id,
+            "address": request.address,
+            **request.known,
+            "method": request.method,
+            "path": request.raw_path.decode("latin-1"),
+            "status": reply.status if reply else None,
+            "bytes": len(reply.body) if reply and request.method != "HEAD" else 0,
+            "milliseconds": round((time.perf_counter() - began) * 1000, 3),
+        },
     )
