@@ -271,6 +271,38 @@ def test_a_change_of_grants_acts_at_once(granted: Database) -> None:
         transaction.rollback()
 
 
+def test_who_asks_again_is_looked_up_again_where_something_was_committed_since(granted: Database) -> None:
+    certificate = known_by("passing")
+    theirs = delete(tables.grants).where(tables.grants.c.user_name == "passing")
+    told: list[str] = []
+
+    def tell(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        told.append(statement)
+
+    with granted.updating() as other:
+        other.execute(insert(tables.users).values(user_name="passing"))
+        for customer_id in (1, 2):
+            other.execute(insert(tables.grants).values(user_name="passing", customer_id=customer_id, role="IBT"))
+    with granted.asking() as connection:
+        before = access.lasting_caller(connection, certificate, 1)
+        event.listen(granted.engine, "before_cursor_execute", tell)
+        try:
+            assert access.lasting_caller(connection, certificate, 1) == before
+        finally:
+            event.remove(granted.engine, "before_cursor_execute", tell)
+        assert len(told) == (0 if granted.sqlite else 1)
+        assert access.lasting_caller(connection, certificate, 2).revision != before.revision
+        with granted.updating() as other:
+            other.execute(theirs.where(tables.grants.c.customer_id == 2))
+            assert access.lasting_caller(connection, certificate, 1).customer_ids == {1, 2}, "not committed yet"
+        assert access.lasting_caller(connection, certificate, 1).customer_ids == {1}
+        with granted.updating() as other:
+            other.execute(theirs)
+            other.execute(delete(tables.users).where(tables.users.c.user_name == "passing"))
+        with pytest.raises(Refusal, match="at any customer"):
+            access.lasting_caller(connection, certificate, 1)
+
+
 def test_a_revoked_certificate_and_one_that_the_user_is_not_pinned_to_are_refused_at_once(granted: Database) -> None:
     certificate, other = known_by("two"), known_by("one")
     seen = f'the certificate with subject "CN=two" and SHA-256 fingerprint {"ab" * 32}'

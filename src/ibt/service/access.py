@@ -2,9 +2,9 @@
 Who is asking, and what they may do.
 
 A certificate under a trusted CA names a user by its subject's common name; the user's grants say at which
-customers they have the role. Both are asked anew for each request, in one statement, so that a change acts
-at once, with whether the certificate is revoked. Certificates are not recognised by fingerprint, as they are
-renewed every year; but a user may be pinned to some.
+customers they have the role. Both are asked for each request, in one statement, with whether the certificate is
+revoked, so that a change acts at once; nothing is asked where the database says that nothing was changed.
+Certificates are not recognised by fingerprint, as they are renewed every year; but a user may be pinned to some.
 
 Clauses 1.2, 1.3. Readings 7-9, 55, 56.
 """
@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from ibt.rules.faults import Refusal, Rule, quoted
 from ibt.service.log import log
 from ibt.store import reads
+from ibt.store.question import lasting
 from ibt.store.reads import Shown
 
 if TYPE_CHECKING:
@@ -190,6 +191,14 @@ class Reminder:
         self._reminded[certificate.fingerprint] = now.date()
         end = f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"
         log.warning("certificate ends soon", user=caller.user_name, end=end, **certificate.names())
+
+
+def lasting_caller(connection: Connection, certificate: Certificate | None, customer_id: int) -> Caller:
+    """As `caller`, on a connection that only reads; nothing is asked where nothing can have changed since."""
+    if certificate is None:
+        return caller(connection, None, customer_id)
+    known = certificate.fingerprint, customer_id
+    return lasting(connection, known, lambda: caller(connection, certificate, customer_id))
 
 
 def caller(connection: Connection, certificate: Certificate | None, customer_id: int) -> Caller:

@@ -291,7 +291,7 @@ class Application:
             self._judge(request.certificate)
             if request.untrusted:
                 raise Refusal.of(proxy.UNTRUSTED, certificate=request.certificate)
-        caller = access.caller(connection, request.certificate, customer_id)
+        caller = access.lasting_caller(connection, request.certificate, customer_id)
         request.known["user"] = caller.user_name
         self.metrics.note_client_certificate(caller.user_name, caller.certificate.not_after)
         self._reminder.note(caller, datetime.now(UTC))
