@@ -27,7 +27,7 @@ class Static(Application):
         self.fields = fields if self.status == 200 else []
         self.short_way = sys.argv[5] == "at-once"
 
-    def at_once(self, _scope: Any, send: Any) -> bool:
+    def at_once(self, _request: Any, send: Any) -> bool:
         """Answers, if it is to go the short way."""
         if self.short_way:
             send(self.status, self.fields, self.content)

@@ -257,6 +257,29 @@ def test_after_a_refusal_of_the_http_layer_nothing_more_is_read_and_the_connecti
         assert {name: rest for name, wire in opened if (rest := wire.rest())} == {}
 
 
+AFTER_THE_SAME = REFUSED | {
+    "another type": (get(SUBACCOUNTS, "Accept: text/html"), 406),
+    "another field of the same name": (field(b"Host: other"), 400),
+    "another target": (get(f"{BASE}/2/subaccounts"), 403),
+    "another method": (request("PUT", SUBACCOUNTS), 405),
+    "a body": (post(b"<x/>"), 400),
+    "an older version": (request("GET", SUBACCOUNTS, version="HTTP/1.0"), 200),
+    "a newer version": (request("GET", SUBACCOUNTS, version="HTTP/2.0"), 505),
+    "the same once more": (get(), 200),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), AFTER_THE_SAME.values(), ids=AFTER_THE_SAME)
+def test_a_request_is_judged_by_itself_whatever_came_before_it(service: Door, raw: bytes, status: int) -> None:
+    """What the fields say is kept for a request that repeats them, and must not be for another."""
+    with service.connect() as wire:
+        for _ in range(2):
+            wire.send(get())
+            assert wire.answer().status == 200
+        wire.send(raw)
+        assert wire.answer().status == status
+
+
 # --- what is one ------------------------------------------------------------------------------------------
 
 TAKEN = {

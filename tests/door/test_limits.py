@@ -120,6 +120,16 @@ def test_a_size_is_kept_to_the_byte(small: Door, raw: bytes, status: int) -> Non
         refused_plainly(answer, {413: LONGEST, 414: LINE}.get(status, FIELDS if b"X: y\r\nX: y\r\n" in raw else HEAD))
 
 
+def test_a_head_is_too_long_by_its_target_also_where_its_fields_are_those_of_the_request_before(small: Door) -> None:
+    longest = with_head(HEAD)
+    with small.connect() as wire:
+        for _ in range(2):
+            wire.send(longest)
+            assert wire.answer().status == 200
+        wire.send(longest.replace(b" HTTP", b"? HTTP"))
+        assert wire.answer().status == 431
+
+
 def refused_plainly(answer: Answer, limit: int) -> None:
     """The answer is one sentence that names the limit."""
     assert answer["content-type"] == TEXT

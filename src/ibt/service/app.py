@@ -23,7 +23,8 @@ from ibt.service import access, allocation, limits, negotiation, proxy, resource
 from ibt.service.log import log, log_answered
 from ibt.service.memory import REMEMBER
 from ibt.service.metrics import Metrics
-from ibt.service.resources import Asked, Remembered, Reply, Request
+from ibt.service.request import Request
+from ibt.service.resources import Asked, Remembered, Reply
 from ibt.service.revocation import Revocation
 from ibt.store import Unavailable, audit
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ibt.service.limits import Limits
-    from ibt.service.resources import Scope
+    from ibt.service.request import Scope
     from ibt.store import Database
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -143,7 +144,7 @@ class Application:
         self._readers.shutdown()
         self._updaters.shutdown()
 
-    def at_once(self, scope: Scope, send: SendAtOnce) -> bool:
+    def at_once(self, request: Request, send: SendAtOnce) -> bool:
         """
         Answers a request that has no body as `__call__` does, if that takes no longer than to hand it to a thread.
 
@@ -152,7 +153,6 @@ class Application:
         if not self._database.sqlite:
             return False
         began = time.perf_counter()
-        request = Request.of(scope)
         try:
             reply = self._read(request, at_once=True)
         except resources.TakesLonger:
@@ -287,11 +287,11 @@ class Application:
         route, customer_id, contract_id = resources.route_of(request.raw_path)
         if route and request.method in route.methods:
             request.operation = route.operation(request.method)
-        if request.certificate is not None:
-            self._judge(request.certificate)
-            if request.untrusted:
-                raise Refusal.of(proxy.UNTRUSTED, certificate=request.certificate)
-        caller = access.lasting_caller(connection, request.certificate, customer_id)
+        if request.head.certificate is not None:
+            self._judge(request.head.certificate)
+            if request.head.untrusted:
+                raise Refusal.of(proxy.UNTRUSTED, certificate=request.head.certificate)
+        caller = access.lasting_caller(connection, request.head.certificate, customer_id)
         request.known["user"] = caller.user_name
         self.metrics.note_client_certificate(caller.user_name, caller.certificate.not_after)
         self._reminder.note(caller, datetime.now(UTC))
@@ -308,10 +308,12 @@ class Application:
         if request.method == "POST":
             request.admitted_to = customer_id
             _refuse_cross_site(request)
-        media_type = route.media_type or negotiation.media_type(request.fields(b"accept"))
+        media_type = route.media_type or negotiation.media_type(request.head.fields(b"accept"))
         if request.method == "POST":
-            negotiation.refuse_other_content(request.fields(b"content-type"), request.fields(b"content-encoding"))
-            self._refuse_longer_body(int((request.fields(b"content-length") or ["0"])[0]))
+            negotiation.refuse_other_content(
+                request.head.fields(b"content-type"), request.head.fields(b"content-encoding")
+            )
+            self._refuse_longer_body(int((request.head.fields(b"content-length") or ["0"])[0]))
         return Asked(
             route,
             caller,
@@ -319,7 +321,7 @@ class Application:
             contract_id,
             request,
             media_type,
-            strict=negotiation.strict(request.fields(b"prefer")),
+            strict=negotiation.strict(request.head.fields(b"prefer")),
             remembered=self._remembered,
             at_once=at_once,
         )
@@ -349,9 +351,9 @@ class Application:
 
 def _refuse_cross_site(request: Request) -> None:
     """Refuses an update that another site's page sends: browsers add the client's certificate by themselves."""
-    own = [f"https://{host.lower()}" for host in request.fields(b"host")]
-    origins = [origin.lower() for origin in request.fields(b"origin")]
-    sites = [site.lower() for site in request.fields(b"sec-fetch-site")]
+    own = [f"https://{host.lower()}" for host in request.head.fields(b"host")]
+    origins = [origin.lower() for origin in request.head.fields(b"origin")]
+    sites = [site.lower() for site in request.head.fields(b"sec-fetch-site")]
     if any(origin not in own for origin in origins) or any(site not in ("same-origin", "none") for site in sites):
         raise Refusal.of(OTHER_SITE)
 
@@ -359,7 +361,7 @@ def _refuse_cross_site(request: Request) -> None:
 def _fields(request: Request, reply: Reply) -> list[tuple[bytes, bytes]]:
     """The header of an answer, as it is sent."""
     fields = [*_encoded(reply.headers), (b"x-request-id", request.request_id.encode("ascii"))]
-    if request.fields(b"expect") and not request.body_asked:
+    if request.head.fields(b"expect") and not request.body_asked:
         fields.append((b"connection", b"close"))  # whether a body still comes, nobody knows: RFC 9110 10.1.1
     if reply.status not in (204, 304):
         fields.append((b"content-length", b"%d" % len(reply.body)))
@@ -375,8 +377,8 @@ def _refused(request: Request, refusal: Refusal, why: str | None = None) -> Repl
     """The answer that refuses; the log gets the rule and *why*, the first line where nothing else is given."""
     request.refusal = refusal
     request.known |= {"rule": refusal.rule, "why": why or refusal.text.partition("\n")[0]}
-    if refusal.status == 403 and request.certificate:
-        request.known |= request.certificate.names()
+    if refusal.status == 403 and request.head.certificate:
+        request.known |= request.head.certificate.names()
     fields = {"content-type": TEXT_TYPE, "cache-control": "no-store", **refusal.headers}
     return Reply(refusal.status, f"{refusal.text}\n".encode(), tuple(fields.items()))
 
@@ -391,7 +393,7 @@ def _log(request: Request, began: float, reply: Reply | None) -> None:
         "error" if reply and reply.status >= 500 else "info",
         {
             "id": request.request_id,
-            "address": request.address,
+            "address": request.head.address,
             **request.known,
             "method": request.method,
             "path": request.raw_path.decode("latin-1"),

@@ -26,6 +26,7 @@ from ibt.service import access, limits, proxy
 from ibt.service.app import ALWAYS, TEXT_TYPE
 from ibt.service.log import log
 from ibt.service.metrics import NO_OPERATION
+from ibt.service.request import Head, Request
 
 if TYPE_CHECKING:
     import asyncio
@@ -63,6 +64,9 @@ UPGRADE = Rule(
     "A request with a body cannot ask for another protocol: leave Upgrade out",
     "1.2, reading 58",
 )
+
+#: Fields of at most so many bytes are kept for the next request: there may be a thousand connections.
+_MOST_KEPT = 2048
 
 #: The fields that a request has whose body is still to come, or that waits to be asked for it.
 _OF_A_BODY = (b"content-length", b"transfer-encoding", b"expect")
@@ -115,6 +119,9 @@ class Connection(HttpToolsProtocol):
         self._claimed = False
         self._may_be_at_once = False
         self._answered_at_once = False
+        self._head: Head | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._length = 0
 
     # What happens to the connection.
 
@@ -201,8 +208,10 @@ class Connection(HttpToolsProtocol):
         self._refuse_more_fields(proxy.MOST_FIELDS if self.proxied else 0)
 
     def on_headers_complete(self) -> None:
-        self._find_client()
-        self._refuse_bad_head()
+        if not self._repeats():
+            self._head = None
+            self._find_client()
+            self._refuse_bad_head()
         self.url = _origin_form(self.url)
         if self._has_at_once():
             return
@@ -213,6 +222,11 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade() or self.state.leaving:
             self.cycle.keep_alive = False
 
+    def _repeats(self) -> bool:
+        """Whether the fields are those of the last request that was answered at once: they are good, and known."""
+        repeats = self.headers == self._fields and self.parser.get_http_version() == "1.1"
+        return repeats and self._head is not None and self._length + len(self.url) <= self.limits.head
+
     def _has_at_once(self) -> bool:
         """Answers a request that is whole with its head within this turn, without a task of its own, if it can be."""
         ordinary = self._unanswered or self.flow.write_paused or self.state.leaving or not self._may_be_at_once
@@ -220,16 +234,26 @@ class Connection(HttpToolsProtocol):
         if ordinary or not goes_on or self.parser.should_upgrade() or self._has_body():
             return False
         url = httptools.parse_url(self.url)
-        request = {"method": self._method.decode("ascii"), "raw_path": url.path, "query_string": url.query or b""}
+        head = self._head or Head.of(self.scope)
+        request = Request(head, self._method.decode("ascii"), url.path, url.query or b"")
         application: Any = self.app  # Any: ASGI has nothing of the kind
         self._may_be_at_once = False
-        self._answered_at_once = application.at_once({**self.scope, **request}, self._write)
+        self._answered_at_once = application.at_once(request, self._write)
         if self._answered_at_once:
             self.server_state.total_requests += 1
+            self._keep(head)
         return self._answered_at_once
 
+    def _keep(self, head: Head) -> None:
+        """Keeps what the fields say for the next request; but who a proxy speaks for is looked at each time."""
+        if self._head is None and not self.proxied and self._length_of_fields() <= _MOST_KEPT:
+            self._head, self._fields, self._length = head, self.headers, self._length_of_fields()
+
     def _has_body(self) -> bool:
-        return self._method == b"POST" or any(name in _OF_A_BODY for name, _ in self.headers)
+        return self._method == b"POST" or (self._head is None and any(name in _OF_A_BODY for name, _ in self.headers))
+
+    def _length_of_fields(self) -> int:
+        return sum([len(name) + len(value) + 4 for name, value in self.headers])
 
     def _find_client(self) -> None:
         """Who a proxy says the client is; from anyone else, what only a proxy may say is taken away."""
@@ -249,7 +273,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse_bad_head(self) -> None:
         self._refuse_more_fields()
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > self.limits.head:
+        if self._length_of_fields() + len(self.url) > self.limits.head:
             raise self._long_head()
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):

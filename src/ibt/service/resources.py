@@ -13,11 +13,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ibt import messages
 from ibt.rules import mappings, queries
@@ -25,21 +24,18 @@ from ibt.rules.faults import Faults, Refusal, Rule
 from ibt.rules.periods import month_of
 from ibt.service import access, negotiation
 from ibt.service.memory import Memory
-from ibt.service.metrics import NO_OPERATION
 from ibt.store import reads, writes
-from ibt.store.audit import Deed
 from ibt.store.reads import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
     from ibt.rules.model import SubaccountMapping, Update
     from ibt.rules.queries import Query
-
-    Scope = dict[str, Any]  # Any: as ASGI has it
+    from ibt.service.request import Request
 
 SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
 
@@ -74,71 +70,6 @@ OVERTAKEN = Rule(
     "reading 57",
     412,
 )
-
-
-@dataclass(slots=True)
-class Request:
-    """The head of a request, and what becomes known of it for the log and the metrics."""
-
-    method: str
-    raw_path: bytes
-    query_string: bytes
-    headers: Mapping[bytes, Sequence[str]]
-    certificate: access.Certificate | None
-    request_id: str
-    address: str = ""
-    untrusted: bool = False  # the certificate, as a proxy hands it on
-    body_asked: bool = False
-    body_sha256: str = ""
-    admitted_to: int | None = None  # the customer, when the caller has the role there
-    operation: str = NO_OPERATION
-    versions_created: int = 0
-    refusal: Refusal | None = None
-    known: dict[str, object] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, scope: Scope) -> Request:
-        """The request of an ASGI scope."""
-        tls = scope.get("extensions", {}).get("tls", {})
-        chain = tls.get("client_cert_chain", ())
-        headers: dict[bytes, tuple[str, ...]] = {}
-        for name, value in scope["headers"]:
-            headers[name] = (*headers.get(name, ()), value.decode("latin-1"))
-        request = cls(
-            scope["method"],
-            scope["raw_path"],
-            scope["query_string"],
-            headers,
-            access.read_certificate(chain[0]) if chain else None,
-            secrets.token_hex(8),
-            (scope.get("client") or ("",))[0],
-            "client_cert_error" in tls,
-        )
-        given = request.fields(b"x-request-id")
-        if len(given) == 1 and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given[0]):
-            request.request_id = given[0]
-        return request
-
-    def fields(self, name: bytes) -> Sequence[str]:
-        """The values of all header fields of this name, which is in lower case, in their order."""
-        return self.headers.get(name, ())
-
-    def deed(self, kind: str, time: datetime, status: int, detail: str = "") -> Deed:
-        """What the audit tells of this request, a POST by a caller with the role."""
-        assert self.certificate is not None, "who has the role came with one"  # noqa: S101 - for the type
-        return Deed(
-            kind=kind,
-            time=time,
-            user_name=str(self.known["user"]),
-            subject=self.certificate.subject,
-            serial=self.certificate.serial,
-            fingerprint=self.certificate.fingerprint,
-            address=self.address,
-            request_id=self.request_id,
-            status=status,
-            body_sha256=self.body_sha256,
-            detail=detail,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +159,7 @@ class Asked:
 
     def gzip_wanted(self) -> bool:
         """Whether a body of some length is to be compressed."""
-        return negotiation.gzip_wanted(self.request.fields(b"accept-encoding"))
+        return negotiation.gzip_wanted(self.request.head.fields(b"accept-encoding"))
 
     def compressed(self, reply: Reply) -> Reply:
         """*reply* with its body in gzip, under its own tag, where that is asked for and worth it. RFC 9110 8.4."""
@@ -241,11 +172,11 @@ class Asked:
     @property
     def conditional(self) -> bool:
         """Whether the client has an answer already, and asks whether there is another."""
-        return bool(self.request.fields(b"if-none-match"))
+        return bool(self.request.head.fields(b"if-none-match"))
 
     def not_modified(self, revision: str) -> Reply | None:
         """304, where the client has what it asks for. Reading 57."""
-        known = self.request.fields(b"if-none-match")
+        known = self.request.head.fields(b"if-none-match")
         if not known:
             return None
         etag = self.etag(revision)
@@ -361,7 +292,7 @@ def update_mappings(connection: Connection, asked: Asked, update: Update, clock:
     now = clock()
     outcome = mappings.update(standing, update, now, faults)
     faults.refuse()
-    if not negotiation.match_revision(asked.request.fields(b"if-match"), revision):
+    if not negotiation.match_revision(asked.request.head.fields(b"if-match"), revision):
         raise Refusal.of(OVERTAKEN)
     if outcome.new:
         revision = writes.add_versions(connection, locked, outcome.new, asked.request.deed("update", now, 200))
