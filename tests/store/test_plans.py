@@ -369,6 +369,9 @@ COSTS: dict[str, Question] = {
     "one contract of the collection": lambda connection, customer_id: reads.page(
         connection, customer_id, Query(contract_id=markets_of_any_size.contract_ids(MARKET, customer_id)[7])
     ),
+    "what an update of two contracts is judged against": lambda connection, customer_id: reads.standing(
+        connection, customer_id, markets_of_any_size.contract_ids(MARKET, customer_id)[7:9], ["S101"]
+    ),
 }
 
 

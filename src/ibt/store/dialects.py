@@ -45,10 +45,24 @@ _GLOB = str.maketrans({character: f"[{character}]" for character in "*?["})
 _LIKE = str.maketrans({character: f"\\{character}" for character in "%_\\"})
 
 
-class matching(FunctionElement[bool]):  # noqa: N801 (used as a function of SQL)
-    """Whether a column matches the Pattern that the parameter of this name has: code point by code point."""
+class _Condition(FunctionElement[bool]):
+    """
+    What can be true of a row.
+
+    SQLite has no type for that, so SQLAlchemy would ask whether it equals 1, and SQLite would use no index for it.
+    """
 
     type = sa.Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> _Condition:  # noqa: ARG002 - as SQLAlchemy has it
+        """Itself, wherever it stands."""
+        return self
+
+
+class matching(_Condition):  # noqa: N801 (used as a function of SQL)
+    """Whether a column matches the Pattern that the parameter of this name has: code point by code point."""
+
     inherit_cache = True
     name = "matching"
 
@@ -85,10 +99,9 @@ class _IdList(sa.TypeDecorator["Sequence[int | str]"]):
         return list(value or ()) if dialect.name == "postgresql" else json.dumps(list(value or ()))
 
 
-class one_of(FunctionElement[bool]):  # noqa: N801 (used as a function of SQL)
+class one_of(_Condition):  # noqa: N801 (used as a function of SQL)
     """Whether a column, of numbers or of texts, is one of the ids that the parameter of this name lists."""
 
-    type = sa.Boolean()
     inherit_cache = True
     name = "one_of"
 
