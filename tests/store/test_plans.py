@@ -289,7 +289,7 @@ def test_no_page_and_no_total_reads_more_as_the_market_grows(planner: Planner, q
         reads.page(connection, LARGE, query)
         reads.page(connection, LARGE, replace(query, start=500), ended)
         reads.page(connection, LARGE, replace(query, start=500))
-    assert len(asked) == 4
+    assert len(asked) == (7 if planner.database.sqlite else 4)
     assert planner.faults(asked) == []
 
 

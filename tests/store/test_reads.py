@@ -468,4 +468,5 @@ def statements(database: Database, limit: int) -> int:
 
 
 def test_a_page_costs_the_same_statements_whatever_it_holds(loaded: Loaded) -> None:
-    assert statements(loaded.database, 1) == statements(loaded.database, 25) == statements(loaded.database, 1000) == 2
+    expected = 3 if loaded.database.sqlite else 2
+    assert {statements(loaded.database, limit) for limit in (1, 25, 1000)} == {expected}

@@ -242,9 +242,10 @@ def _total_and_page(connection: Connection, asked: Asked, query: Query) -> tuple
     if query.start >= total:
         return total, []
     page = reads.page(connection, asked.customer_id, query, place)
-    end = query.start + sum([len(mapping.versions) for mapping in page])
-    last = page[-1]
-    remembered.keep_place(state, Place(end, last.contract.contract_id, month_of(last.versions[-1].begin)))
+    if page:
+        end = query.start + sum([len(mapping.versions) for mapping in page])
+        last = page[-1]
+        remembered.keep_place(state, Place(end, last.contract.contract_id, month_of(last.versions[-1].begin)))
     return total, page
 
 

@@ -55,7 +55,7 @@ class _Condition(FunctionElement[bool]):
     type = sa.Boolean()
     inherit_cache = True
 
-    def self_group(self, against: Any = None) -> _Condition:  # noqa: ARG002 - as SQLAlchemy has it
+    def self_group(self, against: Any = None) -> _Condition:
         """Itself, wherever it stands."""
         return self
 
