@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import combinations, islice
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,6 +27,7 @@ from sqlalchemy import delete, event, text
 import ibt.store.database
 from ibt.rules.faults import Faults
 from ibt.rules.model import MappingVersion
+from ibt.rules.queries import Query
 from ibt.sandbox import pki
 from ibt.service.app import Application
 from ibt.service.limits import Limits
@@ -549,6 +553,28 @@ def test_what_took_long_to_count_is_left_to_a_thread(
     service.ask(UPDATE)  # a new state, of which the total is soon counted
     service.ask(page)
     assert (at_once(service, other) is not None) is service.database.sqlite
+
+
+def test_on_sqlite_large_pages_are_made_one_at_a_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, begun, go_on = reads.page, Queue[int](), Event()
+
+    def waiting(connection: Any, customer_id: int, query: Query, place: reads.Place | None) -> object:
+        begun.put(query.limit)
+        assert go_on.wait(10)
+        return page(connection, customer_id, query, place)
+
+    monkeypatch.setattr(reads, "page", waiting)
+    with ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(service.ask, replace(PAGE, query=f"limit={limit}")) for limit in (500, 600)]
+        first = begun.get(timeout=10)
+        try:
+            second = begun.get(timeout=0.2 if service.database.sqlite else 10)
+            assert not service.database.sqlite, f"{first} and {second} are made together"
+        except Empty:
+            assert service.database.sqlite
+        finally:
+            go_on.set()
+        assert [answer.result().status for answer in asked] == [200, 200]
 
 
 @pytest.mark.parametrize("updates", [1, 9], ids=["once", "each time"])
