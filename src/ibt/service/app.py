@@ -308,7 +308,7 @@ class Application:
         if request.method == "POST":
             request.admitted_to = customer_id
             _refuse_cross_site(request)
-        media_type = route.media_type or negotiation.media_type(request.head.fields(b"accept"))
+        media_type = route.media_type or request.head.media_type
         if request.method == "POST":
             negotiation.refuse_other_content(
                 request.head.fields(b"content-type"), request.head.fields(b"content-encoding")
@@ -321,7 +321,6 @@ class Application:
             contract_id,
             request,
             media_type,
-            strict=negotiation.strict(request.head.fields(b"prefer")),
             remembered=self._remembered,
             at_once=at_once,
         )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ibt.service import access
+from ibt.service import access, negotiation
 from ibt.service.metrics import NO_OPERATION
 from ibt.store.audit import Deed
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Head:
-    """What the fields of a head say, and who sent them: most requests of a connection have the same."""
+    """What the fields of a head say, and who sent them: most requests of a connection have the same one."""
 
     headers: Mapping[bytes, Sequence[str]]
     certificate: access.Certificate | None
@@ -56,6 +57,21 @@ class Head:
     def fields(self, name: bytes) -> Sequence[str]:
         """The values of all header fields of this name, which is in lower case, in their order."""
         return self.headers.get(name, ())
+
+    @cached_property
+    def media_type(self) -> str:
+        """The Content-Type of the answer; refuses with 406 where none is acceptable. Reading 5."""
+        return negotiation.media_type(self.fields(b"accept"))
+
+    @cached_property
+    def strict(self) -> bool:
+        """Whether unknown parameters are to be refused. Reading 15."""
+        return negotiation.strict(self.fields(b"prefer"))
+
+    @cached_property
+    def gzip_wanted(self) -> bool:
+        """Whether a body of some length is to be compressed."""
+        return negotiation.gzip_wanted(self.fields(b"accept-encoding"))
 
 
 @dataclass(slots=True)

@@ -126,7 +126,6 @@ class Asked:
     contract_id: int
     request: Request
     media_type: str = negotiation.VENDOR_TYPE
-    strict: bool = False
     remembered: Remembered = field(default_factory=lambda: Remembered(0))
     at_once: bool = False  # whether all else waits for the answer
 
@@ -155,17 +154,13 @@ class Asked:
             request.raw_path,
             request.query_string,
             self.media_type,
-            self.strict,
-            self.gzip_wanted(),
+            request.head.strict,
+            request.head.gzip_wanted,
         )
-
-    def gzip_wanted(self) -> bool:
-        """Whether a body of some length is to be compressed."""
-        return negotiation.gzip_wanted(self.request.head.fields(b"accept-encoding"))
 
     def compressed(self, reply: Reply) -> Reply:
         """*reply* with its body in gzip, under its own tag, where that is asked for and worth it. RFC 9110 8.4."""
-        if len(reply.body) <= _WORTH_COMPRESSING or not self.gzip_wanted():
+        if len(reply.body) <= _WORTH_COMPRESSING or not self.request.head.gzip_wanted:
             return reply
         headers = [(name, _gzip_tag(value) if name == "etag" else value) for name, value in reply.headers]
         body = gzip.compress(reply.body, compresslevel=1, mtime=0)
@@ -183,7 +178,7 @@ class Asked:
             return None
         etag = self.etag(revision)
         # Whether the body would be long enough to be compressed is not known before it is made: either tag serves.
-        for tag in (etag, _gzip_tag(etag)) if self.gzip_wanted() else (etag,):
+        for tag in (etag, _gzip_tag(etag)) if self.request.head.gzip_wanted else (etag,):
             if negotiation.none_match(known, tag):
                 return Reply(304, headers=self.headers(tag))
         return None
@@ -204,7 +199,7 @@ def subaccounts(connection: Connection, asked: Asked) -> Reply:
 
 def current_mappings(connection: Connection, asked: Asked) -> Reply:
     """GET …/contractSubaccountMappings. Clauses 3.2.3, 3.2.4."""
-    query = query_of(asked.request.query_string, asked.strict)
+    query = query_of(asked.request.query_string, asked.request.head.strict)
 
     def body() -> bytes:
         total, place = _total_and_place(connection, asked, query)
@@ -338,7 +333,7 @@ def _unless_known(asked: Asked, body: Callable[[], bytes], revision: str) -> Rep
 
 def _refuse_bad_parameters(asked: Asked) -> None:
     parameters = asked.parameters()
-    if asked.strict:
+    if asked.request.head.strict:
         queries.refuse_unknown(parameters)
 
 
