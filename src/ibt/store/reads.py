@@ -150,11 +150,16 @@ def is_empty(connection: Connection) -> bool:
     return connection.execute(select(customer.c.customer_id).limit(1)).first() is None
 
 
+def _kept(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """A time as the tables keep it: an answer repeats few of them, and what it repeats is made once."""
+    return sa.type_coerce(column, sa.BigInteger)
+
+
 _SUBACCOUNTS = (
     select(
         subaccount_version.c.subaccount_id,
-        subaccount_version.c.begin,
-        subaccount_version.c.end,
+        _kept(subaccount_version.c.begin),
+        _kept(subaccount_version.c.end),
         subaccount_version.c.subaccount_name,
         subaccount_version.c.subaccount_status,
     )
@@ -172,17 +177,17 @@ def subaccounts(connection: Connection, customer_id: int) -> list[Subaccount]:
 
 def _subaccounts(rows: Iterable[tuple[Any, ...]]) -> list[Subaccount]:
     return [
-        Subaccount(subaccount_id, tuple([SubaccountVersion(*row[1:]) for row in group]))
+        Subaccount(subaccount_id, tuple([_subaccount_version(*row[1:]) for row in group]))
         for subaccount_id, group in groupby(rows, key=itemgetter(0))
     ]
 
 
+@lru_cache(maxsize=8192)
+def _subaccount_version(begin: int, end: int | None, name: str, status: str) -> SubaccountVersion:
+    return SubaccountVersion(instant(begin), None if end is None else instant(end), name, status)
+
+
 # --- mappings ---------------------------------------------------------------------------------------------
-
-
-def _kept(column: ColumnElement[Any]) -> ColumnElement[int]:
-    """A time as the tables keep it: a page repeats few of them, and what it repeats is made once."""
-    return sa.type_coerce(column, sa.BigInteger)
 
 
 _buyer = customer.alias("buyer")
