@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -352,6 +352,50 @@ def test_a_new_authority_of_clients_counts_after_sighup(renewable: Renewable) ->
     renewable.reread(2)
     assert renewable.service.door.answer(get(), stranger).status == 200
     assert refused(renewable.service.door, "xyz")
+
+
+def test_the_open_connections_of_an_authority_that_is_taken_away_end_with_sighup(renewable: Renewable) -> None:
+    authority = certificates.root("Another authority", renewable.folder)
+    authority.write(renewable.folder / "other-key.pem", renewable.folder / "other.pem")
+    client_ca, door = renewable.folder / "client-ca.pem", renewable.service.door
+    ours, theirs = client_ca.read_bytes(), (renewable.folder / "other.pem").read_bytes()
+    client_ca.write_bytes(ours + theirs)
+    renewable.reread(1)
+    stranger = authority.client("xyz").pem
+    head, _, body = post(update("Default"), "Expect: 100-continue").partition(b"\r\n\r\n")
+    history = get("/sms_oper_contract/api/customers/1/contractSubaccountMappings/999999")
+    before = door.answer(history).body
+    with ExitStack() as stack:
+        idle, updating, known, nobody = (
+            stack.enter_context(door.connect(user)) for user in (stranger, stranger, "xyz", None)
+        )
+        for wire in (idle, known, nobody):
+            wire.send(get())
+        assert [wire.answer().status for wire in (idle, known, nobody)] == [200, 200, 403]
+        updating.send(head + b"\r\n\r\n")
+        assert updating.answer().status == 100
+        client_ca.write_bytes(ours)
+        renewable.reread(2)
+        renewable.service.await_logged(2, event="client no longer vouched for")
+        updating.send(body)
+        assert (idle.rest(), updating.rest()) == (b"", b"")
+        for wire in (known, nobody):
+            wire.send(get())
+        assert [wire.answer().status for wire in (known, nobody)] == [200, 403]
+    assert door.answer(history).body == before
+
+
+def test_open_connections_go_on_where_the_authorities_are_the_same(renewable: Renewable) -> None:
+    """Also where what vouches for a client came with it, and only the handshake saw it."""
+    authority = certificates.root("Another authority", renewable.folder)
+    between = authority.authority("Between")
+    authority.write(renewable.folder / "other-key.pem", renewable.folder / "client-ca.pem")
+    renewable.reread(1)
+    with renewable.service.door.connect(between.client("xyz").pem) as wire:
+        for count in (2, 3):
+            wire.send(get())
+            assert wire.answer().status == 200
+            renewable.reread(count)
 
 
 def refused(door: Door, user: str | Path) -> bool:

@@ -105,6 +105,7 @@ class Connection(HttpToolsProtocol):
         self.limits = limits
         self.metrics = metrics
         self.proxies = proxies
+        self._authorities = proxies.authorities  # those of the handshake, which begins now
         self.proxied = False
         self.extensions: dict[str, Any] = {}  # Any: as ASGI has it
         self.deadline = float("inf")
@@ -139,6 +140,19 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self.limits.connections:
             retry = {"retry-after": "1"}
             self._refuse(Refusal.of(limits.CONNECTIONS, limit=self.limits.connections, headers=retry))
+        if self._authorities is not self.proxies.authorities:
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Closes, after the answer that is being made, where the authorities of now do not vouch for the client."""
+        chain = self.extensions["tls"]["client_cert_chain"]
+        if self.proxied or not chain or self.proxies.vouched(chain[0]):
+            return
+        log.warning("client no longer vouched for", **self._known())
+        if self._unanswered and not self._receiving:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadline = float("inf")

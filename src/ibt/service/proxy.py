@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from ssl import DER_cert_to_PEM_cert
+from ssl import DER_cert_to_PEM_cert, PEM_cert_to_DER_cert
 from typing import NamedTuple
 
 from cryptography import x509
@@ -82,6 +82,13 @@ class Client(NamedTuple):
         return {"tls": found}
 
 
+class Authorities(NamedTuple):
+    """Those who sign for clients: what their file holds, and that as it is asked."""
+
+    pem: bytes
+    store: verification.Store
+
+
 class _Good(NamedTuple):
     """A certificate as PEM, and from when to when all that vouches for it is valid."""
 
@@ -97,19 +104,27 @@ class Proxies:
     *authorities* are those who sign for clients.
     """
 
-    def __init__(self, networks: Sequence[Network], authorities: verification.Store) -> None:
+    def __init__(self, networks: Sequence[Network], authorities: Authorities) -> None:
         self._networks = networks
-        self.go_by(authorities)
-
-    def go_by(self, authorities: verification.Store) -> None:
-        """Takes these in the place of the ones before, at once also on connections that are open."""
-        self._store = authorities
+        self.authorities = authorities
         self._good: Memory[_Good] = Memory(_REMEMBERED)
+
+    def go_by(self, authorities: Authorities) -> bool:
+        """Takes these in the place of the ones before, at once also on proxies' connections; whether they differ."""
+        if authorities.pem == self.authorities.pem:
+            return False
+        self.authorities = authorities
+        self._good = Memory(_REMEMBERED)
+        return True
 
     def trust(self, address: str | None) -> bool:
         """Whether the word of one who connects from *address*, by TLS, counts."""
         found = _address(address or "")
         return found is not None and any(found in network for network in self._networks)
+
+    def vouched(self, certificate: str) -> bool:
+        """Whether the authorities vouch now for a client with this certificate, as PEM, and none between."""
+        return bool(self._path(PEM_cert_to_DER_cert(certificate), (), datetime.now(UTC)))
 
     def client(self, fields: Fields) -> Client:
         """What a proxy says in *fields*, which it then takes out of them; refuses with 400 what cannot be meant."""
@@ -143,7 +158,7 @@ class Proxies:
 
     def _path(self, der: bytes, between: Sequence[bytes], now: datetime) -> Sequence[x509.Certificate]:
         """The certificates from this one to an authority; none where they do not vouch for it at this moment."""
-        policy = verification.PolicyBuilder().store(self._store).time(now.replace(tzinfo=None))
+        policy = verification.PolicyBuilder().store(self.authorities.store).time(now.replace(tzinfo=None))
         verifier = policy.extension_policies(ca_policy=_AUTHORITIES, ee_policy=_CLIENTS).build_client_verifier()
         try:
             others = [x509.load_der_x509_certificate(each) for each in between]
@@ -152,9 +167,9 @@ class Proxies:
             return ()
 
 
-def authorities(pem: bytes) -> verification.Store:
+def authorities(pem: bytes) -> Authorities:
     """The authorities in *pem*. Raises ValueError where it holds none, or one that cannot be read."""
-    return verification.Store(x509.load_pem_x509_certificates(pem))
+    return Authorities(pem, verification.Store(x509.load_pem_x509_certificates(pem)))
 
 
 def take_claims(fields: Fields) -> bool:

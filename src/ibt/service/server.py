@@ -205,7 +205,8 @@ def serve(listener: socket.socket, settings: Settings, ready: Callable[[], None]
     """
     Serves *listener* until SIGTERM or SIGINT, then finishes the requests in flight and returns.
 
-    SIGHUP reads the certificates anew, for the connections from then on, and the lists of revoked ones, for all.
+    SIGHUP reads the certificates anew, for the connections from then on; those of clients and the lists of revoked
+    ones for all.
     *ready* is called once, when every worker accepts connections. Raises OSError where the certificates cannot be
     read, revocation.Unusable where the lists cannot, ibt.store.Unusable where the database cannot.
     """
@@ -293,7 +294,8 @@ async def _serve(
             except (OSError, ValueError) as error:
                 log.error("certificates not read anew", why=str(error))
             else:
-                proxies.go_by(authorities)
+                if proxies.go_by(authorities):
+                    _look_again(state)
                 server.close()
                 server = successor
                 log.info("certificates read anew")
@@ -320,6 +322,12 @@ async def _accepting(
     )
     metrics.note_server_certificate(settings.certificate.read_bytes())
     return server
+
+
+def _look_again(state: State) -> None:
+    for connection in list(state.connections):
+        if isinstance(connection, Connection):
+            connection.look_again()
 
 
 def _sweep(state: State, now: float) -> None:
