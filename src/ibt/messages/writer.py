@@ -143,12 +143,20 @@ def _mapping(mapping: SubaccountMapping, indent: str) -> str:
 
 def _mapping_version(version: MappingVersion, indent: str) -> str:
     return (
-        f"{indent}<contract_subaccount_mapping_version>\n"
-        f"{indent}  <begin>{_time(version.begin)}</begin>\n"
-        f"{indent}  <end>{_time(version.end)}</end>\n"
-        f"{indent}  <version>{_time(version.version)}</version>\n"
+        f"{_period(version.begin, version.end, indent)}{_time(version.version)}</version>\n"
         f"{indent}  <subaccount_id>{_text(version.subaccount_id)}</subaccount_id>\n"
         f"{indent}</contract_subaccount_mapping_version>\n"
+    )
+
+
+@lru_cache(maxsize=8192)
+def _period(begin: datetime, end: datetime, indent: str) -> str:
+    """What all versions of a period begin with: there are few periods, and each piece of a text takes its time."""
+    return (
+        f"{indent}<contract_subaccount_mapping_version>\n"
+        f"{indent}  <begin>{_time(begin)}</begin>\n"
+        f"{indent}  <end>{_time(end)}</end>\n"
+        f"{indent}  <version>"
     )
 
 
