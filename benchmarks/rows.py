@@ -411,22 +411,14 @@ def _of_gets(site: Site) -> Iterator[Row]:
         ask("remembering", lambda: site.known(site.database), 304),
         site.of_static("unchanged", 304),
     )
-    yield Row(
-        "get-contract",
-        "GET one contract (12 periods, 3 versions each)",
-        STATIC,
-        0.60,
-        ask("forgetful", lambda: site.contracts),
-        site.of_static(),
+    others = (
+        ("contract", "GET one contract (12 periods, 3 versions each)", lambda: site.contracts),
+        ("subaccounts", "GET 50 subaccounts", lambda: [asking.subaccounts(site.database, 1)]),
     )
-    yield Row(
-        "get-subaccounts",
-        "GET 50 subaccounts",
-        STATIC,
-        0.60,
-        ask("forgetful", lambda: [asking.subaccounts(site.database, 1)]),
-        site.of_static(),
-    )
+    for name, operation, requests in others:
+        yield Row(f"get-{name}", operation, STATIC, 0.60, ask("forgetful", requests), site.of_static())
+        remembered = f"{operation}, remembered under the revision"
+        yield Row(f"get-{name}-remembered", remembered, STATIC, None, ask("remembering", requests), site.of_static())
     thousands = [f"start={start}&limit=1000" for start in range(0, MARKET.versions, 1000)]
     yield Row(
         "get-1000",
