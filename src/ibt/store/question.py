@@ -162,8 +162,10 @@ def lasting(connection: Connection, key: Hashable, ask: Callable[[], Found]) -> 
     if connection.dialect.name != "sqlite":
         return ask()
     driver: Any = connection.connection.driver_connection
-    with told(connection, _STATE):
+    try:
         (state,) = driver.execute(_STATE).fetchone()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _told(connection, _STATE, error) from error
     kept: dict[Hashable, Any] = connection.info.setdefault(_LASTING, {})  # Any: each key has its own
     if kept.get(_STATE) != state or len(kept) > _MOST_LASTING:
         kept.clear()
