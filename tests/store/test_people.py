@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sqlalchemy import Connection, event, select, text
 from ibt.rules.faults import Faults
 from ibt.store import Database, audit, loading, people, reads, tables
 from ibt.store.people import NotDone, Pin, Revoked
-from ibt.store.reads import Grant, Shown
+from ibt.store.reads import Rights, Shown
 
 NOW = datetime(2026, 7, 11, 12, 1, 22, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -201,26 +200,28 @@ def test_what_there_is_is_listed_in_order(connection: Connection) -> None:
 
 
 def test_rights_say_whether_the_certificate_lets_the_user_in(connection: Connection) -> None:
-    rights = partial(reads.rights, connection)
-    revision = rights("xyz", SHOWN, 1).grants[0].revision
-    assert revision
-    assert rights("xyz", SHOWN, 1) == ([Grant(1, "IBT", revision)], False, False)
+    def rights(user_name: str, shown: Shown, customer_id: int = 1, role: str = "IBT") -> Rights:
+        return reads.rights(connection, user_name, role, shown, customer_id)
+
+    revision = reads.revision(connection, 1)
+    assert rights("xyz", SHOWN) == Rights(anywhere=True, here=True, revision=revision)
+    assert rights("xyz", SHOWN, 2) == Rights(anywhere=True)
+    assert rights("xyz", SHOWN, role="other") == Rights()
     people.pin(connection, "both", TWO, NOW)
-    assert rights("xyz", SHOWN, 1).pinned is False
+    assert rights("xyz", SHOWN).pinned is False
     people.pin(connection, "xyz", TWO, NOW)
-    assert rights("xyz", SHOWN, 1).pinned is True
-    assert rights("xyz", SHOWN._replace(fingerprint=TWO), 1).pinned is False
+    assert rights("xyz", SHOWN).pinned is True
+    assert rights("xyz", SHOWN._replace(fingerprint=TWO)).pinned is False
     people.pin(connection, "xyz", ONE, NOW)
-    assert rights("xyz", SHOWN, 1) == ([Grant(1, "IBT", revision)], False, False)
+    assert rights("xyz", SHOWN) == Rights(anywhere=True, here=True, revision=revision)
     for other in (CERTIFICATE._replace(serial="08"), CERTIFICATE._replace(issuer="CN=Another")):
         people.revoke_certificate(connection, other)
-    assert rights("xyz", SHOWN, 1).revoked is False
+    assert rights("xyz", SHOWN).revoked is False
+    assert rights("who", SHOWN) == rights("xyz\0", SHOWN) == Rights()
     people.revoke_certificate(connection, CERTIFICATE)
-    assert rights("xyz", SHOWN, 1).revoked is True
-    assert rights("qrs", SHOWN._replace(fingerprint="of another encoding"), 1).revoked is True
-    assert rights("qrs", SHOWN._replace(serial="09"), 1).revoked is False
-    assert rights("who", SHOWN, 1) == ((), False, False)
-    assert rights("xyz\0", SHOWN, 1) == ((), False, False)
+    assert rights("xyz", SHOWN).revoked is True
+    assert rights("qrs", SHOWN._replace(fingerprint="of another encoding")).revoked is True
+    assert rights("qrs", SHOWN._replace(serial="09")).revoked is False
 
 
 def test_rights_are_one_statement_that_looks_everything_up_by_its_key(tmp_path: Path) -> None:
@@ -233,13 +234,13 @@ def test_rights_are_one_statement_that_looks_everything_up_by_its_key(tmp_path: 
 
     with database.reading() as connection:
         event.listen(database.engine, "before_cursor_execute", note)
-        reads.rights(connection, "xyz", SHOWN, 1)
+        reads.rights(connection, "xyz", "IBT", SHOWN, 1)
     database.close()
     ((statement, parameters),) = [each for each in asked if each[0].startswith("SELECT")]
     with closing(sqlite3.connect(tmp_path / "ibt.db")) as plain:
         plan = [row[-1] for row in plain.execute(f"explain query plan {statement}", parameters)]
-    assert len([step for step in plan if "SEARCH" in step]) == 4, plan
-    assert [step for step in plan if "SCAN" in step] == []
+    assert len([step for step in plan if "SEARCH" in step]) == 5, plan
+    assert [step for step in plan if "SCAN" in step] == ["SCAN CONSTANT ROW"]
 
 
 # --- several at once --------------------------------------------------------------------------------------

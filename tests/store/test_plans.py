@@ -295,7 +295,7 @@ def test_no_page_and_no_total_reads_more_as_the_market_grows(planner: Planner, q
 
 def test_no_other_question_reads_more_as_the_market_grows(planner: Planner) -> None:
     with planner.asked() as asked, planner.database.reading() as connection:
-        reads.rights(connection, f"user{LARGE}", Shown("CN=authority", "s1", "f1"), LARGE)
+        reads.rights(connection, f"user{LARGE}", "IBT", Shown("CN=authority", "s1", "f1"), LARGE)
         reads.revision(connection, LARGE)
         reads.subaccounts(connection, LARGE)
         assert reads.mapping_history(connection, LARGE, CONTRACT)

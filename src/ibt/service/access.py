@@ -1,10 +1,11 @@
 """
 Who is asking, and what they may do.
 
-A certificate under a trusted CA names a user by its subject's common name; the user's grants say at which
-customers they have the role. Both are asked for each request, in one statement, with whether the certificate is
-revoked, so that a change acts at once; nothing is asked where the database says that nothing was changed.
-Certificates are not recognised by fingerprint, as they are renewed every year; but a user may be pinned to some.
+A certificate under a trusted CA names a user by its subject's common name; the user's grants say whether they have
+the role at the customer that they ask for. Both are asked for each request, in one statement, with whether the
+certificate is revoked, so that a change acts at once; nothing is asked where the database says that nothing was
+changed. Certificates are not recognised by fingerprint, as they are renewed every year; but a user may be pinned to
+some.
 
 Clauses 1.2, 1.3. Readings 7-9, 55, 56.
 """
@@ -86,8 +87,8 @@ OTHER_CUSTOMER = Rule(
 #: So long before its end a certificate is told of.
 ENDS_SOON = timedelta(days=30)
 
-#: Of so many certificates a process knows that it has told of them.
-_MOST_REMINDED = 4096
+#: Of so many certificates a process tells in one day.
+_MOST_REMINDED = 65_536
 
 _UNREADABLE = "(not readable)"
 _NO_END = datetime.max.replace(tzinfo=UTC)
@@ -153,42 +154,46 @@ def serial_of(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user who asks, the customers at which they have the role, and the revision of the one asked for."""
+    """The user who asks for the data of a customer, whether they have the role there, and the revision of it."""
 
     user_name: str
     certificate: Certificate
-    customer_ids: frozenset[int]
+    customer_id: int
+    has_role: bool
     revision: str
 
-    def sees_the_same(self, connection: Connection, customer_id: int) -> bool:
+    def sees_the_same(self, connection: Connection) -> bool:
         """Whether the revision is still the same, and so all that the customer can see."""
-        return reads.revision(connection, customer_id) == self.revision
+        return reads.revision(connection, self.customer_id) == self.revision
 
-    def again(self, connection: Connection, customer_id: int) -> None:
-        """Refuses with 403 where the caller may no longer act for *customer_id*."""
-        caller(connection, self.certificate, customer_id).refuse_other_customer(customer_id)
+    def again(self, connection: Connection) -> None:
+        """Refuses with 403 where the caller may no longer act for the customer."""
+        caller(connection, self.certificate, self.customer_id).refuse_other_customer()
 
-    def refuse_other_customer(self, customer_id: int) -> None:
-        """Refuses with 403 where the caller has no role at *customer_id*, whether it exists or not. Reading 9."""
-        if customer_id not in self.customer_ids:
+    def refuse_other_customer(self) -> None:
+        """Refuses with 403 where the caller has no role at the customer, whether it exists or not. Reading 9."""
+        if not self.has_role:
             user = quoted(self.user_name)
-            raise Refusal.of(OTHER_CUSTOMER, user=user, certificate=self.certificate, customer_id=customer_id)
+            raise Refusal.of(OTHER_CUSTOMER, user=user, certificate=self.certificate, customer_id=self.customer_id)
 
 
 class Reminder:
     """Says in the log, once a day for each certificate, that it ends soon: its user may not notice in time."""
 
     def __init__(self) -> None:
-        self._reminded: dict[str, date] = {}
+        self._day = date.min
+        self._reminded: set[str] = set()
 
     def note(self, caller: Caller, now: datetime) -> None:
         """Notes that this caller came; may be called by any thread."""
         certificate = caller.certificate
-        if certificate.not_after - now > ENDS_SOON or self._reminded.get(certificate.fingerprint) == now.date():
+        if certificate.not_after - now > ENDS_SOON:
             return
-        if len(self._reminded) >= _MOST_REMINDED:
-            self._reminded.clear()
-        self._reminded[certificate.fingerprint] = now.date()
+        if self._day != now.date():
+            self._day, self._reminded = now.date(), set()
+        if certificate.fingerprint in self._reminded or len(self._reminded) >= _MOST_REMINDED:
+            return
+        self._reminded.add(certificate.fingerprint)
         end = f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}"
         log.warning("certificate ends soon", user=caller.user_name, end=end, **certificate.names())
 
@@ -213,13 +218,11 @@ def caller(connection: Connection, certificate: Certificate | None, customer_id:
         raise Refusal.of(COMMON_NAMES, certificate=certificate, count=len(certificate.common_names) or "no")
     user_name = certificate.common_names[0]
     shown = Shown(certificate.issuer, certificate.serial, certificate.fingerprint)
-    rights = reads.rights(connection, user_name, shown, customer_id)
+    rights = reads.rights(connection, user_name, ROLE, shown, customer_id)
     if rights.revoked:
         raise Refusal.of(REVOKED, certificate=certificate)
     if rights.pinned:
         raise Refusal.of(PINNED, user=quoted(user_name), certificate=certificate)
-    having_role = [grant for grant in rights.grants if grant.role == ROLE]
-    if not having_role:
+    if not rights.anywhere:
         raise Refusal.of(NO_ROLE, user=quoted(user_name), certificate=certificate)
-    revision = next((grant.revision for grant in having_role if grant.revision is not None), "")
-    return Caller(user_name, certificate, frozenset(grant.customer_id for grant in having_role), revision)
+    return Caller(user_name, certificate, customer_id, rights.here, rights.revision)

@@ -228,7 +228,7 @@ class Application:
                 if at_hand := self._at_hand(asked):
                     return at_hand
                 reply = self._made(connection, asked)
-                if reply.status != 200 or asked.caller.sees_the_same(connection, asked.customer_id):
+                if reply.status != 200 or asked.caller.sees_the_same(connection):
                     return self._kept(asked, reply)
         with self._database.reading() as connection:
             # What the looks left in the memory may be of the next state.
@@ -304,7 +304,7 @@ class Application:
             return Asked(route, caller, customer_id, contract_id, request)
         if route.of_customer:
             request.known["customer"] = customer_id
-            caller.refuse_other_customer(customer_id)
+            caller.refuse_other_customer()
         if request.method == "POST":
             request.admitted_to = customer_id
             _refuse_cross_site(request)

@@ -301,7 +301,7 @@ def update_mappings(connection: Connection, asked: Asked, update: Update, clock:
     locked = writes.lock(connection, asked.customer_id)
     revision = locked.revision
     # Body and lock may have taken their time: the caller may do what they may do now.
-    asked.caller.again(connection, asked.customer_id)
+    asked.caller.again(connection)
     contract_ids = (mapping.contract_id for mapping in update)
     subaccount_ids = (version.subaccount_id for mapping in update for version in mapping.versions)
     standing = reads.standing(connection, asked.customer_id, contract_ids, subaccount_ids)

@@ -52,7 +52,7 @@ from ibt.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Index, Select
@@ -61,14 +61,6 @@ if TYPE_CHECKING:
 
 CUSTOMER_ID: sa.BindParameter[int] = bindparam("customer_id", type_=sa.Integer)
 CONTRACT_ID: sa.BindParameter[int] = bindparam("contract_id", type_=sa.BigInteger)
-
-
-class Grant(NamedTuple):
-    """A role that a user has at a customer, and that customer's revision where it is the one asked for."""
-
-    customer_id: int
-    role: str
-    revision: str | None
 
 
 class Shown(NamedTuple):
@@ -80,9 +72,14 @@ class Shown(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What a user may do, by a certificate: nothing if that is *revoked*, or if the user is *pinned* to others."""
+    """
+    What a user may do: whether they have the role *anywhere*, and *here*, at the customer asked for, whose revision
+    this is then. Not by a certificate that is *revoked*, nor by this one if the user is *pinned* to others.
+    """
 
-    grants: Sequence[Grant] = ()
+    anywhere: bool = False
+    here: bool = False
+    revision: str = ""
     revoked: bool = False
     pinned: bool = False
 
@@ -91,45 +88,36 @@ def _is(column: sa.Column[str]) -> ColumnElement[bool]:
     return column == bindparam(column.name, type_=CodePoints)
 
 
+_HAVING_ROLE = select(grants.c.customer_id).where(_is(grants.c.user_name), _is(grants.c.role))
+
 #: 0 where the user is pinned to this certificate, 1 where to others only; null where the user has no pins.
 _PINNED = select(sa.func.min(sa.case((_is(pins.c.fingerprint), 0), else_=1))).where(_is(pins.c.user_name))
 
+#: Each by its key: a user may have the role at a thousand customers.
 _RIGHTS = Question(
     select(
-        grants.c.customer_id,
-        grants.c.role,
-        customer_state.c.revision,
+        _HAVING_ROLE.exists(),
+        _HAVING_ROLE.where(grants.c.customer_id == CUSTOMER_ID).exists(),
+        select(customer_state.c.revision).where(customer_state.c.customer_id == CUSTOMER_ID).scalar_subquery(),
         select(revoked.c.serial).where(_is(revoked.c.issuer), _is(revoked.c.serial)).exists(),
         _PINNED.scalar_subquery(),
     )
-    .select_from(grants)
-    .join(
-        customer_state,
-        sa.and_(customer_state.c.customer_id == grants.c.customer_id, customer_state.c.customer_id == CUSTOMER_ID),
-        isouter=True,
-    )
-    .where(_is(grants.c.user_name))
 )
 
 
-def rights(connection: Connection, user_name: str, shown: Shown, customer_id: int) -> Rights:
+def rights(connection: Connection, user_name: str, role: str, shown: Shown, customer_id: int) -> Rights:
     """
-    What the user may do and where, by the certificate *shown*; with the revision of customer *customer_id*.
+    What the user, if there is one, may do by *role* at customer *customer_id*, by the certificate *shown*.
 
-    No grants where there is no such user; then nothing is said of the certificate. One statement tells who is asking,
-    what they may do and what state they ask of, anew for each request.
+    One statement tells who is asking, what they may do and what state they ask of.
 
     Readings 9, 55, 56, 57.
     """
     if "\0" in user_name:  # a text that PostgreSQL does not have, and so nobody's name
         return Rights()
-    issuer, serial, fingerprint = shown
-    known = {"issuer": issuer, "serial": serial, "fingerprint": fingerprint}
-    rows = _RIGHTS.ask(connection, {**known, "user_name": user_name, "customer_id": customer_id})
-    if not rows:
-        return Rights()
-    *_, is_revoked, is_pinned = rows[0]
-    return Rights([Grant(*row[:3]) for row in rows], bool(is_revoked), bool(is_pinned))
+    given = {**shown._asdict(), "user_name": user_name, "role": role, "customer_id": customer_id}
+    ((anywhere, here, revision, is_revoked, is_pinned),) = _RIGHTS.ask(connection, given)
+    return Rights(bool(anywhere), bool(here), (here and revision) or "", bool(is_revoked), bool(is_pinned))
 
 
 _REVISION = Question(select(customer_state.c.revision).where(customer_state.c.customer_id == CUSTOMER_ID))
