@@ -96,13 +96,15 @@ class Authority:
         made = self.client("????", key=key)
         # T61String in the place of UTF8String, and octets that are neither; then the authority signs what that is.
         signed = made.certificate.tbs_certificate_bytes.replace(b"\x0c\x04????", b"\x14\x04\xe9\xff\xfe\xc0")
-        assert isinstance(self.key, ec.EllipticCurvePrivateKey)
-        signature = self.key.sign(signed, ec.ECDSA(SHA256()))
-        der = _der(0x30, signed + _ECDSA_WITH_SHA256 + _der(0x03, b"\0" + signature))
-        made.pem.write_text(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() + DER_cert_to_PEM_cert(der)
-        )
-        return made.pem, sha256(der).hexdigest()
+        return made.pem, sha256(self._replaced(made.pem, key, signed)).hexdigest()
+
+    def of_version_2(self, common_name: str) -> Path:
+        """A PEM file with a certificate of a version that nobody issues: OpenSSL takes it, others do not read it."""
+        key = p256()
+        made = self.client(common_name, key=key)
+        signed = made.certificate.tbs_certificate_bytes.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)
+        self._replaced(made.pem, key, signed)
+        return made.pem
 
     def authority(self, name: str, *, path_length: int | None = None) -> Authority:
         """An authority under this one."""
@@ -133,6 +135,16 @@ class Authority:
         """Writes key and certificate, each into a file of its own."""
         key.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         certificate.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+
+    def _replaced(self, pem: Path, key: Key, signed: bytes) -> bytes:
+        """Writes key and certificate, where this is what the authority signs; returns its DER."""
+        assert isinstance(self.key, ec.EllipticCurvePrivateKey)
+        signature = self.key.sign(signed, ec.ECDSA(SHA256()))
+        der = _der(0x30, signed + _ECDSA_WITH_SHA256 + _der(0x03, b"\0" + signature))
+        pem.write_text(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode() + DER_cert_to_PEM_cert(der)
+        )
+        return der
 
     def _signed(self, built: x509.CertificateBuilder) -> x509.Certificate:
         return built.sign(self.key, SHA256())

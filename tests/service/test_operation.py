@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -286,6 +287,7 @@ class Renewable:
     service: Service
     folder: Path
     workers: int
+    database: Path
 
     def reread(self, count: int, event: str = "certificates read anew") -> None:
         """Has every worker read them for the *count*-th time with this outcome."""
@@ -321,7 +323,7 @@ def renewable(sqlite_place: Place, request: pytest.FixtureRequest, tmp_path: Pat
     with serving(
         Place(folder, sqlite_place.url), tmp_path / "log", workers=request.param, client_ca=folder / "client-ca.pem"
     ) as service:
-        yield Renewable(service, folder, request.param)
+        yield Renewable(service, folder, request.param, Path(sqlite_place.url.removeprefix("sqlite:///")))
         assert service.end() == 0
 
 
@@ -354,48 +356,96 @@ def test_a_new_authority_of_clients_counts_after_sighup(renewable: Renewable) ->
     assert refused(renewable.service.door, "xyz")
 
 
+@dataclass(frozen=True)
+class Outsiders:
+    """Another authority, which the service trusts until `shut_out`."""
+
+    renewable: Renewable
+    authority: certificates.Authority
+    ours: bytes
+
+    @classmethod
+    def of(cls, renewable: Renewable) -> Outsiders:
+        """A new authority, which the service has been told of."""
+        authority = certificates.root("Another authority", renewable.folder)
+        authority.write(renewable.folder / "other-key.pem", renewable.folder / "other.pem")
+        client_ca = renewable.folder / "client-ca.pem"
+        ours = client_ca.read_bytes()
+        client_ca.write_bytes(ours + (renewable.folder / "other.pem").read_bytes())
+        renewable.reread(1)
+        return cls(renewable, authority, ours)
+
+    def shut_out(self, connections: int) -> None:
+        """Takes the authority away, which ends so many connections."""
+        (self.renewable.folder / "client-ca.pem").write_bytes(self.ours)
+        self.renewable.reread(2)
+        self.renewable.service.await_logged(connections, event="client no longer vouched for")
+
+
+HISTORY = get("/sms_oper_contract/api/customers/1/contractSubaccountMappings/999999")
+
+
 def test_the_open_connections_of_an_authority_that_is_taken_away_end_with_sighup(renewable: Renewable) -> None:
-    authority = certificates.root("Another authority", renewable.folder)
-    authority.write(renewable.folder / "other-key.pem", renewable.folder / "other.pem")
-    client_ca, door = renewable.folder / "client-ca.pem", renewable.service.door
-    ours, theirs = client_ca.read_bytes(), (renewable.folder / "other.pem").read_bytes()
-    client_ca.write_bytes(ours + theirs)
-    renewable.reread(1)
-    stranger = authority.client("xyz").pem
+    door, outsiders = renewable.service.door, Outsiders.of(renewable)
+    stranger, odd = outsiders.authority.client("xyz").pem, outsiders.authority.of_version_2("xyz")
     head, _, body = post(update("Default"), "Expect: 100-continue").partition(b"\r\n\r\n")
-    history = get("/sms_oper_contract/api/customers/1/contractSubaccountMappings/999999")
-    before = door.answer(history).body
+    before = door.answer(HISTORY).body
     with ExitStack() as stack:
-        idle, updating, known, nobody = (
-            stack.enter_context(door.connect(user)) for user in (stranger, stranger, "xyz", None)
+        idle, unread, updating, known, nobody = (
+            stack.enter_context(door.connect(user)) for user in (stranger, odd, stranger, "xyz", None)
         )
-        for wire in (idle, known, nobody):
+        for wire in (idle, unread, known, nobody):
             wire.send(get())
-        assert [wire.answer().status for wire in (idle, known, nobody)] == [200, 200, 403]
+        assert [wire.answer().status for wire in (idle, unread, known, nobody)] == [200, 403, 200, 403]
         updating.send(head + b"\r\n\r\n")
         assert updating.answer().status == 100
-        client_ca.write_bytes(ours)
-        renewable.reread(2)
-        renewable.service.await_logged(2, event="client no longer vouched for")
+        outsiders.shut_out(connections=3)
         updating.send(body)
-        assert (idle.rest(), updating.rest()) == (b"", b"")
+        assert (idle.rest(), unread.rest(), updating.rest()) == (b"", b"", b"")
         for wire in (known, nobody):
             wire.send(get())
         assert [wire.answer().status for wire in (known, nobody)] == [200, 403]
-    assert door.answer(history).body == before
+    assert door.answer(HISTORY).body == before
 
 
-def test_open_connections_go_on_where_the_authorities_are_the_same(renewable: Renewable) -> None:
+@pytest.mark.parametrize("sent_ahead", [post(update("Default")), post(update("Default"))[:-9]], ids=["whole", "part"])
+def test_what_is_sent_ahead_of_being_shut_out_is_not_done(renewable: Renewable, sent_ahead: bytes) -> None:
+    """The update that is under way is answered, as it cannot be taken back."""
+    door, outsiders = renewable.service.door, Outsiders.of(renewable)
+    head, _, body = post(update("ABC1"), "Expect: 100-continue").partition(b"\r\n\r\n")
+    door.answer(post(update("Default")))
+    versions = door.answer(HISTORY).text.count("<version>")
+    with (
+        closing(sqlite3.connect(renewable.database, isolation_level=None)) as other,
+        door.connect(outsiders.authority.client("xyz").pem) as wire,
+    ):
+        wire.send(head + b"\r\n\r\n")
+        assert wire.answer().status == 100
+        other.execute("BEGIN IMMEDIATE")
+        wire.send(body + sent_ahead)
+        outsiders.shut_out(connections=1)
+        other.execute("ROLLBACK")
+        assert wire.answer("POST").status == 200
+        assert wire.rest() == b""
+    assert door.answer(HISTORY).text.count("<version>") == versions + 1
+
+
+def test_open_connections_go_on_where_no_authority_is_gone(renewable: Renewable) -> None:
     """Also where what vouches for a client came with it, and only the handshake saw it."""
-    authority = certificates.root("Another authority", renewable.folder)
-    between = authority.authority("Between")
-    authority.write(renewable.folder / "other-key.pem", renewable.folder / "client-ca.pem")
-    renewable.reread(1)
+    outsiders = Outsiders.of(renewable)
+    between = outsiders.authority.authority("Between")
     with renewable.service.door.connect(between.client("xyz").pem) as wire:
         for count in (2, 3):
             wire.send(get())
             assert wire.answer().status == 200
+            certificates.root(f"Authority {count}", renewable.folder).write(
+                renewable.folder / "new-key.pem", renewable.folder / "new.pem"
+            )
+            with (renewable.folder / "client-ca.pem").open("ab") as file:
+                file.write((renewable.folder / "new.pem").read_bytes())
             renewable.reread(count)
+        wire.send(get())
+        assert wire.answer().status == 200
 
 
 def refused(door: Door, user: str | Path) -> bool:

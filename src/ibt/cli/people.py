@@ -349,7 +349,7 @@ def _certificate_in(file: Path) -> Certificate:
             certificate = x509.load_pem_x509_certificates(content)[0]
         else:
             certificate = x509.load_der_x509_certificate(content)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         _refuse(f"{file} holds no certificate: it must be there as PEM or DER.")
     return read_certificate(certificate.public_bytes(Encoding.PEM).decode("ascii"))
 

@@ -110,7 +110,7 @@ def _content(file: Path) -> bytes:
 def _from_pem(file: Path, content: bytes, key_file: Path, password: str | None) -> Identity:
     try:
         certificates = x509.load_pem_x509_certificates(content)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CertificateFailed(f"{file} has no certificate that can be read") from None
     key = _pem_key(key_file, content if key_file == file else _content(key_file), password)
     own = [one for one in certificates if _public(one.public_key()) == _public(key.public_key())]

@@ -115,6 +115,7 @@ class Connection(HttpToolsProtocol):
         self._upgrade = False
         self._uncounted = 0
         self._refusal: Refusal | None = None
+        self._shut_out = False
         self._unparsed = bytearray()
         self._method = b""
         self._claimed = False
@@ -141,17 +142,26 @@ class Connection(HttpToolsProtocol):
             retry = {"retry-after": "1"}
             self._refuse(Refusal.of(limits.CONNECTIONS, limit=self.limits.connections, headers=retry))
         if self._authorities is not self.proxies.authorities:
-            self.look_again()
+            self.look_again()  # the handshake began under those before
 
     def look_again(self) -> None:
-        """Closes, after the answer that is being made, where the authorities of now do not vouch for the client."""
+        """
+        Closes where the authorities of now do not vouch for the client, after the answer that is being made.
+
+        What the client sent ahead, or in part, is not done.
+        """
         chain = self.extensions["tls"]["client_cert_chain"]
         if self.proxied or not chain or self.proxies.vouched(chain[0]):
             return
         log.warning("client no longer vouched for", **self._known())
-        if self._unanswered and not self._receiving:
-            self.cycle.keep_alive = False
-        else:
+        self._shut_out = True
+        self._unparsed.clear()
+        if self._receiving:
+            self._receiving = False
+            self._forsake()
+        self._unanswered -= len(self.pipeline)
+        self.pipeline.clear()
+        if not self._unanswered:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,7 +185,7 @@ class Connection(HttpToolsProtocol):
         while self._unparsed and not self.pipeline:
             piece = bytes(self._unparsed[:_PIECE])
             del self._unparsed[:_PIECE]
-            if not (self._refusal or self._upgrade or self.parser is None):
+            if not (self._refusal or self._shut_out or self._upgrade or self.parser is None):
                 self._feed(piece)
 
     def _feed(self, piece: bytes) -> None:
@@ -337,6 +347,9 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         self._unanswered -= 1
         if self.transport.is_closing():
+            return
+        if self._shut_out:
+            self.transport.close()
             return
         if self.pipeline:
             cycle, app = self.pipeline.pop()

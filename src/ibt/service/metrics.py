@@ -167,7 +167,7 @@ class Metrics:
 
     def note_server_certificate(self, pem: bytes) -> None:
         """Notes the end of the first certificate in *pem*, which clients are shown from now on."""
-        with contextlib.suppress(ValueError):  # OpenSSL takes more than we can read
+        with contextlib.suppress(ValueError, x509.InvalidVersion):  # OpenSSL takes more than we can read
             self._server_end.set(x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc.timestamp())
 
     def note_client_crl(self, end: datetime | None) -> None:

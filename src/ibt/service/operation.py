@@ -212,7 +212,7 @@ def _server_certificate_faults(paths: Mapping[str, Path | None], contents: Mappi
     certificate = key = None
     try:
         certificate = x509.load_pem_x509_certificates(contents["server_certificate"])[0]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         yield f"server_certificate, {file}, holds no certificate: it must be PEM, the server's first."
     try:
         key = load_pem_private_key(contents[where], password=None)
@@ -232,7 +232,7 @@ def _server_certificate_faults(paths: Mapping[str, Path | None], contents: Mappi
 def _client_ca_faults(paths: Mapping[str, Path | None], contents: Mapping[str, bytes]) -> Iterator[str]:
     try:
         x509.load_pem_x509_certificates(contents["client_ca"])
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         yield f"client_ca, {paths['client_ca']}, holds no certificate: it must have the authorities' as PEM."
 
 

@@ -83,9 +83,9 @@ class Client(NamedTuple):
 
 
 class Authorities(NamedTuple):
-    """Those who sign for clients: what their file holds, and that as it is asked."""
+    """Those who sign for clients: their certificates, and these as they are asked."""
 
-    pem: bytes
+    certificates: frozenset[x509.Certificate]
     store: verification.Store
 
 
@@ -110,12 +110,10 @@ class Proxies:
         self._good: Memory[_Good] = Memory(_REMEMBERED)
 
     def go_by(self, authorities: Authorities) -> bool:
-        """Takes these in the place of the ones before, at once also on proxies' connections; whether they differ."""
-        if authorities.pem == self.authorities.pem:
-            return False
-        self.authorities = authorities
+        """Takes these in the place of the ones before, at once also on proxies' connections; whether any is gone."""
+        before, self.authorities = self.authorities, authorities
         self._good = Memory(_REMEMBERED)
-        return True
+        return not before.certificates <= authorities.certificates
 
     def trust(self, address: str | None) -> bool:
         """Whether the word of one who connects from *address*, by TLS, counts."""
@@ -163,13 +161,17 @@ class Proxies:
         try:
             others = [x509.load_der_x509_certificate(each) for each in between]
             return verifier.verify(x509.load_der_x509_certificate(der), others).chain
-        except (verification.VerificationError, ValueError):
+        except (verification.VerificationError, ValueError, x509.InvalidVersion):
             return ()
 
 
 def authorities(pem: bytes) -> Authorities:
     """The authorities in *pem*. Raises ValueError where it holds none, or one that cannot be read."""
-    return Authorities(pem, verification.Store(x509.load_pem_x509_certificates(pem)))
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
+    return Authorities(frozenset(found), verification.Store(found))
 
 
 def take_claims(fields: Fields) -> bool:
@@ -200,7 +202,7 @@ def _der(field: str, value: bytes) -> bytes:
     try:
         der = base64.b64decode(found[1] if found else b"", validate=True)
         x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Refusal.of(FORM, field=field, value=value.decode("latin-1")) from None
     return der
 

@@ -165,7 +165,7 @@ def read_file(file: Path, client_ca: Path) -> Lists:
         raise Unusable(f"cannot be read: {error.strerror}") from None
     try:
         authorities = x509.load_pem_x509_certificates(client_ca.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, x509.InvalidVersion):
         raise Unusable(f"cannot be judged: client_ca, {client_ca}, cannot be read") from None
     return read_lists(content, authorities)
 
