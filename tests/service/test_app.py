@@ -555,7 +555,23 @@ def test_what_took_long_to_count_is_left_to_a_thread(
     assert (at_once(service, other) is not None) is service.database.sqlite
 
 
-def test_on_sqlite_large_pages_are_made_one_at_a_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("request_", [HISTORY, replace(HISTORY, resource="subaccounts", rest="")], ids=str)
+def test_what_has_many_rows_is_left_to_a_thread(
+    service: Service, monkeypatch: pytest.MonkeyPatch, request_: Request
+) -> None:
+    assert (at_once(service, request_) is not None) is service.database.sqlite
+    service.ask(UPDATE)  # so that nothing is remembered
+    monkeypatch.setattr("ibt.service.resources._MOST_ROWS_AT_ONCE", 1)
+    assert at_once(service, request_) is None
+    answer = service.ask(request_)
+    assert (answer.status, answer.text.count("<begin>") > 1) == (200, True)
+    assert (at_once(service, request_) is not None) is service.database.sqlite, "it is remembered"
+
+
+@pytest.mark.parametrize("filters", ["", "&party_id=1"], ids=["all versions", "some"])
+def test_on_sqlite_large_pages_of_all_versions_are_made_one_at_a_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch, filters: str
+) -> None:
     page, begun, go_on = reads.page, Queue[int](), Event()
 
     def waiting(connection: Any, customer_id: int, query: Query, place: reads.Place | None) -> object:
@@ -564,14 +580,15 @@ def test_on_sqlite_large_pages_are_made_one_at_a_time(service: Service, monkeypa
         return page(connection, customer_id, query, place)
 
     monkeypatch.setattr(reads, "page", waiting)
+    in_turn = service.database.sqlite and not filters
     with ThreadPoolExecutor(2) as clients:
-        asked = [clients.submit(service.ask, replace(PAGE, query=f"limit={limit}")) for limit in (500, 600)]
+        asked = [clients.submit(service.ask, replace(PAGE, query=f"limit={limit}{filters}")) for limit in (500, 600)]
         first = begun.get(timeout=10)
         try:
-            second = begun.get(timeout=0.2 if service.database.sqlite else 10)
-            assert not service.database.sqlite, f"{first} and {second} are made together"
+            second = begun.get(timeout=0.2 if in_turn else 10)
+            assert not in_turn, f"{first} and {second} are made together"
         except Empty:
-            assert service.database.sqlite
+            assert in_turn
         finally:
             go_on.set()
         assert [answer.result().status for answer in asked] == [200, 200]

@@ -104,6 +104,11 @@ class Query:
     end: datetime | None = None
 
     @property
+    def filtered(self) -> bool:
+        """Whether only some versions are asked for, on all pages together."""
+        return any(value is not None for value in self.filters)
+
+    @property
     def filters(self) -> tuple[object, ...]:
         """All that decides what is found; the rest decides which page of it is shown."""
         return (

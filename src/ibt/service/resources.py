@@ -27,6 +27,7 @@ from ibt.rules.periods import month_of
 from ibt.service import access, negotiation
 from ibt.service.memory import Memory
 from ibt.store import reads, writes
+from ibt.store.question import MoreRows
 from ibt.store.reads import Place
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ _WORTH_COMPRESSING = 1024
 
 #: A page of at most so many versions is made at once, if its total is known and no more is read for it than was in
 #: so many seconds of the processor to count it; or if all versions are asked for and so many at most passed over.
+#: What is no page may have so many rows.
 _MOST_AT_ONCE = 100
+_MOST_ROWS_AT_ONCE = 300
 _SOON_COUNTED = 0.001
 _MOST_PASSED_OVER_AT_ONCE = 10_000
 
@@ -167,6 +170,11 @@ class Asked:
         return Reply(reply.status, body, (*headers, ("content-encoding", "gzip")))
 
     @property
+    def most_rows(self) -> int | None:
+        """How many rows may be read for the answer, if that is bounded."""
+        return _MOST_ROWS_AT_ONCE if self.at_once else None
+
+    @property
     def conditional(self) -> bool:
         """Whether the client has an answer already, and asks whether there is another."""
         return bool(self.request.head.fields(b"if-none-match"))
@@ -192,7 +200,7 @@ def subaccounts(connection: Connection, asked: Asked) -> Reply:
     _refuse_bad_parameters(asked)
     return _unless_known(
         asked,
-        lambda: messages.write_subaccounts(reads.subaccounts(connection, asked.customer_id)),
+        lambda: messages.write_subaccounts(reads.subaccounts(connection, asked.customer_id, asked.most_rows)),
         asked.caller.revision,
     )
 
@@ -215,9 +223,9 @@ def _turn(connection: Connection, query: Query) -> AbstractContextManager[object
     A block in which the page is made: of large ones, which are made in threads, one at a time on SQLite.
 
     Its driver lets go of Python's lock at each row, and two threads would hand it to and fro: they took half as much
-    time again.
+    time again. One that is filtered may read long, and nobody waits for it.
     """
-    large = query.limit > _MOST_AT_ONCE and connection.dialect.name == "sqlite"
+    large = query.limit > _MOST_AT_ONCE and not query.filtered and connection.dialect.name == "sqlite"
     return _LARGE_PAGE if large else nullcontext()
 
 
@@ -268,7 +276,7 @@ def _page(connection: Connection, asked: Asked, query: Query, place: Place | Non
 def _is_soon_made(query: Query, counted: Counted, place: Place | None) -> bool:
     """Whether the page takes no longer than to hand it to a thread."""
     passed_over = query.start - (place.end if place else 0)
-    near = passed_over <= _MOST_PASSED_OVER_AT_ONCE and not any(value is not None for value in query.filters)
+    near = passed_over <= _MOST_PASSED_OVER_AT_ONCE and not query.filtered
     return query.limit <= _MOST_AT_ONCE and (near or counted.seconds < _SOON_COUNTED)
 
 
@@ -283,7 +291,8 @@ def mapping_history(connection: Connection, asked: Asked) -> Reply:
 
     def body() -> bytes:
         try:
-            return messages.write_mapping(reads.mapping_history(connection, customer_id, contract_id))
+            history = reads.mapping_history(connection, customer_id, contract_id, asked.most_rows)
+            return messages.write_mapping(history)
         except LookupError:
             raise no_contract from None
 
@@ -328,7 +337,10 @@ _SCHEMA_REVISION = hashlib.sha256(messages.SCHEMA).hexdigest()[:32]
 
 def _unless_known(asked: Asked, body: Callable[[], bytes], revision: str) -> Reply:
     """The answer with *body*; or 304, for which no body is made, where the client has it. Reading 57."""
-    return asked.not_modified(revision) or asked.answer(body(), revision)
+    try:
+        return asked.not_modified(revision) or asked.answer(body(), revision)
+    except MoreRows:
+        raise TakesLonger from None
 
 
 def _refuse_bad_parameters(asked: Asked) -> None:

@@ -89,6 +89,10 @@ class _Statement:
         return prepared
 
 
+class MoreRows(Exception):
+    """There are more rows than were asked for at most."""
+
+
 class Question(_Statement):
     """
     A SELECT, and how it is asked.
@@ -107,13 +111,22 @@ class Question(_Statement):
         source = f"FROM {self._index.table.name} "
         return text.replace(source, f"{source}INDEXED BY {self._index.name} ", 1)  # SQLAlchemy has no words for it
 
-    def ask(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows, their columns converted. Raises sqlalchemy.exc.DBAPIError as SQLAlchemy would."""
+    def ask(
+        self, connection: Connection, values: Mapping[str, Any], most: int | None = None
+    ) -> list[tuple[Any, ...]]:
+        """
+        All rows, their columns converted. Raises sqlalchemy.exc.DBAPIError as SQLAlchemy would.
+
+        Where there are more than *most*, raises MoreRows, and the others are not read.
+        """
         cursor = self._execute(connection, values)
         try:
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall() if most is None else cursor.fetchmany(most + 1)
         except connection.dialect.loaded_dbapi.Error as error:
             raise _told(connection, self.text(connection.dialect), error) from error
+        if most is not None and len(rows) > most:
+            cursor.close()
+            raise MoreRows
         converted = self._for(connection.dialect).columns
         if not rows or not any(converted):
             return rows
@@ -157,7 +170,7 @@ def lasting(connection: Connection, key: Hashable, ask: Callable[[], Found]) -> 
     What *ask* finds on this *connection*, which is one that only reads: it would not be told of its own commits.
 
     SQLite says in a third of the time whether anything was committed since the same *key* was asked for; where
-    nothing was, what was found then is found again. Docs/decisions/0027. Raises sqlalchemy.exc.DBAPIError.
+    nothing was, what was found then is found again: docs/decisions/0027. Raises sqlalchemy.exc.DBAPIError.
     """
     if connection.dialect.name != "sqlite":
         return ask()

@@ -158,9 +158,13 @@ _ALL_SUBACCOUNTS = Question(_SUBACCOUNTS)
 _THESE_SUBACCOUNTS = Question(_SUBACCOUNTS.where(one_of(subaccount_version.c.subaccount_id, "subaccount_ids")))
 
 
-def subaccounts(connection: Connection, customer_id: int) -> list[Subaccount]:
-    """The customer's subaccounts by id, each with its versions by begin. Clause 3.1.6. Readings 46, 61."""
-    return _subaccounts(_ALL_SUBACCOUNTS.ask(connection, {"customer_id": customer_id}))
+def subaccounts(connection: Connection, customer_id: int, most: int | None = None) -> list[Subaccount]:
+    """
+    The customer's subaccounts by id, each with its versions by begin.
+
+    Raises MoreRows where there are more than *most* versions. Clause 3.1.6. Readings 46, 61.
+    """
+    return _subaccounts(_ALL_SUBACCOUNTS.ask(connection, {"customer_id": customer_id}, most))
 
 
 def _subaccounts(rows: Iterable[tuple[Any, ...]]) -> list[Subaccount]:
@@ -478,15 +482,18 @@ _HISTORY = Question(
 )
 
 
-def mapping_history(connection: Connection, customer_id: int, contract_id: int) -> SubaccountMapping:
+def mapping_history(
+    connection: Connection, customer_id: int, contract_id: int, most: int | None = None
+) -> SubaccountMapping:
     """
     All versions of the contract's mapping periods, by month and then oldest first.
 
-    Periods that fell away are left out (reading 27). Raises LookupError where the customer is no party to it.
+    Periods that fell away are left out (reading 27). Raises LookupError where the customer is no party to it, MoreRows
+    where there are more than *most*.
 
     Clause 3.3. Readings 44, 45, 63.
     """
-    rows = _HISTORY.ask(connection, {"customer_id": customer_id, "contract_id": contract_id})
+    rows = _HISTORY.ask(connection, {"customer_id": customer_id, "contract_id": contract_id}, most)
     if not rows:
         raise LookupError(f"customer {customer_id} is no party to contract {contract_id}")
     (mapping,) = _mappings(customer_id, rows)
