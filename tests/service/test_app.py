@@ -568,6 +568,13 @@ def test_what_has_many_rows_is_left_to_a_thread(
     assert (at_once(service, request_) is not None) is service.database.sqlite, "it is remembered"
 
 
+def test_what_was_asked_is_a_part_of_what_an_answer_takes_to_remember(service: Service) -> None:
+    """Else a client could have as many answers kept as fit, each with a query string of 16 KB."""
+    before = service.application._remembered.answers._cost
+    service.ask(replace(PAGE, query=f"limit=1&x={'y' * 15_000}"))
+    assert service.application._remembered.answers._cost > before + 15_000
+
+
 @pytest.mark.parametrize("filters", ["", "&party_id=1"], ids=["all versions", "some"])
 def test_on_sqlite_large_pages_of_all_versions_are_made_one_at_a_time(
     service: Service, monkeypatch: pytest.MonkeyPatch, filters: str

@@ -179,6 +179,29 @@ def test_who_gives_up_waiting_leaves_no_one_uncommitted(
     assert (there(embedded), len(commits)) == ([1], 1)
 
 
+def test_the_wait_for_the_turn_and_for_the_file_are_one_wait(
+    embedded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    begin_writing = sqlite._begin_writing
+
+    def noted(connection: Connection, lock_wait: float) -> None:
+        waits.append(lock_wait)
+        begin_writing(connection, lock_wait)
+
+    monkeypatch.setattr(sqlite, "_begin_writing", noted)
+    writer = embedded._writer
+    assert writer is not None
+    with ThreadPoolExecutor(1) as pool:
+        with writer._turn:
+            future = pool.submit(add, embedded, 1)
+            while not writer._waiting:
+                time.sleep(0.01)
+            time.sleep(0.3)
+        future.result()
+    assert waits[0] <= writer._lock_wait - 0.3
+
+
 def test_one_that_was_to_commit_and_does_not_come_is_not_waited_for(embedded: Database, commits: list[float]) -> None:
     writer = embedded._writer
     assert writer is not None

@@ -49,7 +49,7 @@ ALWAYS = (
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 )
 
-#: What keeping an answer takes beside its body, in bytes.
+#: What keeping an answer takes beside its body and what was asked for, in bytes.
 _COST_OF_AN_ANSWER = 1024
 
 _RETRY_AFTER_SECONDS = "1"
@@ -248,7 +248,8 @@ class Application:
 
     def _kept(self, asked: Asked, reply: Reply) -> Reply:
         if reply.status == 200 and asked.route.of_customer:
-            self._remembered.answers.keep(asked.question, reply, len(reply.body) + _COST_OF_AN_ANSWER)
+            asked_for = len(asked.request.raw_path) + len(asked.request.query_string)
+            self._remembered.answers.keep(asked.question, reply, len(reply.body) + asked_for + _COST_OF_AN_ANSWER)
         return reply
 
     def _admitted(self, request: Request) -> Asked:

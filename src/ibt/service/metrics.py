@@ -15,7 +15,7 @@ from collections import Counter as Multiset
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,6 +130,7 @@ class Metrics:
         self._answers = lru_cache(maxsize=None)(self._requests.labels)
         self._times = lru_cache(maxsize=None)(self._seconds.labels)
         self._client_ends: dict[str, datetime] = {}
+        self._first_client_end = datetime.max.replace(tzinfo=UTC)
         self._lock = Lock()
         for end in (self._server_end, self._client_end, self._crl_end):
             end.set(float("inf"))
@@ -179,8 +180,12 @@ class Metrics:
         if self._client_ends.get(user_name) == end:
             return
         with self._lock:
+            before = self._client_ends.get(user_name)
             self._client_ends[user_name] = end
-            self._client_end.set(min(self._client_ends.values()).timestamp())
+            if before is not None and before == self._first_client_end:
+                self._first_client_end = min(self._client_ends.values())
+            self._first_client_end = min(self._first_client_end, end)
+            self._client_end.set(self._first_client_end.timestamp())
 
 
 class _Threads(ThreadPoolExecutor):

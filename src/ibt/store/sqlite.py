@@ -51,6 +51,9 @@ UNAVAILABLE = frozenset(
     )
 )
 
+#: What it says where another process does the same at this moment.
+_OTHERS_AT_IT = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
+
 
 def code(error: BaseException | None) -> int:
     """SQLite's code for a driver's error: the extended one has the primary in its low byte; 0 where there is none."""
@@ -107,7 +110,7 @@ def _write_ahead(connection: sqlite3.Connection, lock_wait: float) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             # Another process is at it, and this statement does not wait for it; a transaction does.
-            if code(error) not in UNAVAILABLE or time.monotonic() > end:
+            if code(error) not in _OTHERS_AT_IT or time.monotonic() > end:
                 raise
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -183,6 +186,7 @@ class Writer:
     def _begin(self) -> tuple[_Together, Connection]:
         with self._counting:
             self._waiting += 1
+        end = time.monotonic() + self._lock_wait
         mine = self._turn.acquire(timeout=self._lock_wait)
         with self._counting:
             self._waiting -= 1
@@ -192,7 +196,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             if self._together is None:
-                _begin_writing(self._connection, self._lock_wait)
+                _begin_writing(self._connection, end - time.monotonic())
                 self._together = _Together()
         except BaseException:
             self._turn.release()
