@@ -190,7 +190,7 @@ def test_each_fault_of_the_csv_is_told_with_its_line(xyz: Command, changes: Path
     [
         ("{", "this is not JSON, and so not a plan."),
         ("{}", "this is not a plan of ibt."),
-        ('{"ibt": "receipt", "form": 1}', "this is not a plan of ibt."),
+        ('{"ibt": "receipt", "form": 1}', "this is a receipt, not a plan."),
         ('{"ibt": "plan", "form": 2}', "this plan has the form 2; this version of ibt reads form 1."),
         ('{"ibt": "plan", "form": 1}', "this plan was changed by hand and lacks something, or has a wrong value."),
     ],
@@ -198,7 +198,34 @@ def test_each_fault_of_the_csv_is_told_with_its_line(xyz: Command, changes: Path
 def test_a_plan_that_is_none_is_told(xyz: Command, tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "plan.json").write_text(content)
     ran = xyz("apply", "plan.json", "--yes")
-    assert (ran.status, ran.err) == (2, f"{said}\n")
+    assert (ran.status, ran.err) == (2, f"plan.json: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("changes.csv", "changes.csv is what the plan is made of, and would be lost: give -o another name."),
+        ("./changes.csv", "changes.csv is what the plan is made of, and would be lost: give -o another name."),
+        ("plan.xlsx", "A plan is JSON, and plan.xlsx is called otherwise: give -o a name that ends in .json."),
+    ],
+)
+def test_a_plan_is_not_written_over_what_it_is_made_of(
+    xyz: Command, changes: Path, tmp_path: Path, output: str, said: str
+) -> None:
+    before = changes.read_bytes()
+    ran = xyz("plan", "changes.csv", "-o", output)
+    assert (ran.status, ran.out, ran.err) == (2, "", f"{said}\n")
+    assert changes.read_bytes() == before
+    assert not (tmp_path / "plan.xlsx").exists()
+
+
+def test_a_plan_that_is_to_be_planned_is_told(xyz: Command, changes: Path) -> None:
+    assert xyz("plan", "changes.csv", "-o", "plan.json").status == 3
+    ran = xyz("plan", "plan.json")
+    assert (ran.status, ran.err) == (
+        2,
+        "plan.json is a plan already, it seems: ibt apply plan.json makes its changes.\n",
+    )
 
 
 def test_without_a_terminal_nobody_is_asked(xyz: Command, changes: Path) -> None:

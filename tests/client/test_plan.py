@@ -7,7 +7,7 @@ Clauses 3.2.3, 3.2.5. Readings 6, 28, 29, 35-39, 62.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -276,7 +276,7 @@ PLAN = write_plan(Plan(1, None, ()))
     [
         ("", "this is not JSON"),
         ("[]", "this is not a plan of ibt"),
-        (write_receipt(Receipt(1, None, ())), "this is not a plan of ibt"),
+        (write_receipt(Receipt(1, None, ())), "this is a receipt, not a plan"),
         (PLAN.replace('"form": 1', '"form": 2'), "this plan has the form 2; this version of ibt reads form 1"),
         (PLAN.replace('"customer_id": 1', '"customer_id": "1"'), "was changed by hand"),
         (PLAN.replace('"refused"', '"retained"'), "was changed by hand"),
@@ -306,6 +306,21 @@ def test_a_wish_that_no_message_can_carry_is_refused(
     contract_id: int, period: Month | datetime, subaccount_id: str, told: str
 ) -> None:
     with pytest.raises(ValueError, match=told):
+        Wish(contract_id, period, subaccount_id)
+
+
+@pytest.mark.parametrize(
+    ("contract_id", "period", "subaccount_id", "told"),
+    [
+        ("1", AUGUST, "A", "'1' is not a contract_id"),
+        (1, "2015-08", "A", "'2015-08' is not a period: give Month"),
+        (1, AUGUST, 7, "7 is not a subaccount_id"),
+    ],
+)
+def test_a_wish_of_something_else_says_what_it_wants(
+    contract_id: Any, period: Any, subaccount_id: Any, told: str
+) -> None:
+    with pytest.raises(TypeError, match=told):
         Wish(contract_id, period, subaccount_id)
 
 

@@ -289,7 +289,8 @@ VERSIONS = 5
 def _long_contract(contract_id: int, months: int) -> Iterator[str]:
     """Gives the large customer a contract of so many months, of which each has a few versions."""
     parties = f"{LARGE}, {LARGE + 1}"
-    yield f"insert into contract values ({LARGE}, {contract_id}, 'LONG', 'LOAD REAL TIME', 4000, {parties}, 0, 1, 'Conf')"
+    shown = f"'LONG', 'LOAD REAL TIME', 4000, {parties}, 0, 1, 'Conf'"
+    yield f"insert into contract values ({LARGE}, {contract_id}, {shown})"
     numbers = (
         "with recursive n (n) as (select 0 union all select n + 1 from n where n < {0}) select n from n where n < {0}"
     )

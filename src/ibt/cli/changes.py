@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import typer
 
@@ -41,6 +41,11 @@ _REFUSED, _CHANGES, _INTERRUPTED = 1, 3, 130
 #: A plan begins so, and no CSV does.
 _BEGINS_PLAN = b"{"
 
+#: How files are called that are no plan.
+_OTHER_KINDS = (".csv", ".xlsx", ".xml")
+
+T = TypeVar("T")
+
 
 def plan(  # noqa: PLR0913, PLR0917 - what the command was given
     asked: Asked,
@@ -58,7 +63,8 @@ def plan(  # noqa: PLR0913, PLR0917 - what the command was given
         raise Unusable("Filters and --months belong to --set; a CSV says itself what is to be changed.")
     if subaccount_id is not None and not filtered:
         raise Unusable(f'What is to be mapped to "{subaccount_id}"? Give --months, or a filter such as --category.')
-    wishes = _wishes(_content(changes), changes.name) if changes is not None else []
+    _refuse_output(output, changes)
+    wishes = _wishes_in(changes) if changes is not None else []
     period = read_months(months) if months is not None else []
     with client_of(profile_of(asked), verbose=asked.verbose) as client, _waiting("Reading what stands"):
         if subaccount_id is not None:
@@ -71,7 +77,7 @@ def apply(asked: Asked, file: Path, *, yes: bool, production: bool, receipt: Pat
     """Makes the changes of the plan or CSV in *file*, once they are wanted; writes the receipt."""
     content = _content(file)
     profile = profile_of(asked)
-    planned = read_plan(_json(content)) if content.lstrip().startswith(_BEGINS_PLAN) else None
+    planned = _document(file, content, read_plan) if content.lstrip().startswith(_BEGINS_PLAN) else None
     wishes = _wishes(content, file.name) if planned is None else []
     with client_of(profile, verbose=asked.verbose, customer=planned.customer_id if planned else None) as client:
         if profile.guarded and not production:
@@ -94,7 +100,8 @@ def apply(asked: Asked, file: Path, *, yes: bool, production: bool, receipt: Pat
 
 def undo(asked: Asked, file: Path, output: Path | None) -> None:
     """Shows the way back from the receipt in *file*."""
-    done = read_receipt(_json(_content(file)))
+    _refuse_output(output, file)
+    done = _document(file, _content(file), read_receipt)
     profile = profile_of(asked)
     with client_of(profile, verbose=asked.verbose, customer=done.customer_id) as client:
         _refuse_other(client, done.customer_id, file)
@@ -118,11 +125,31 @@ def _content(file: Path) -> bytes:
         raise Unusable(f"There is no file {file}.") from None
 
 
-def _json(content: bytes) -> str:
+def _document(file: Path, content: bytes, read: Callable[[str], T]) -> T:
+    """What *read* finds in the *content* of a file that `ibt` has written."""
     try:
-        return content.decode()
+        return read(content.decode())
     except UnicodeDecodeError:
-        raise NotTheDocument("this is not JSON") from None
+        raise Unusable(f"{file}: this is not JSON.") from None
+    except NotTheDocument as error:
+        raise Unusable(f"{file}: {error}.") from None
+
+
+def _refuse_output(output: Path | None, source: Path | None) -> None:
+    """Refuses to write a plan over what it is made of, or where its name says that it is something else."""
+    if output is None:
+        return
+    if source is not None and output.resolve() == source.resolve():
+        raise Unusable(f"{output} is what the plan is made of, and would be lost: give -o another name.")
+    if output.suffix.lower() in _OTHER_KINDS:
+        raise Unusable(f"A plan is JSON, and {output} is called otherwise: give -o a name that ends in .json.")
+
+
+def _wishes_in(changes: Path) -> list[Wish]:
+    content = _content(changes)
+    if content.lstrip().startswith(_BEGINS_PLAN):
+        raise Unusable(f"{changes} is a plan already, it seems: ibt apply {changes} makes its changes.")
+    return _wishes(content, changes.name)
 
 
 def _wishes(content: bytes, name: str) -> list[Wish]:

@@ -84,6 +84,9 @@ def read_receipt(text: str) -> Receipt:
     return _read("receipt", text, _receipt)
 
 
+_KINDS = ("plan", "receipt")
+
+
 def _written(kind: str, content: Document) -> str:
     return json.dumps({"ibt": kind, "form": FORM, **content}, indent=2, ensure_ascii=False) + "\n"
 
@@ -93,8 +96,10 @@ def _read(kind: str, text: str, read: Callable[[Document], T]) -> T:
         document = json.loads(text)
     except ValueError:
         raise NotTheDocument(f"this is not JSON, and so not a {kind}") from None
-    if not isinstance(document, dict) or document.get("ibt") != kind:
-        raise NotTheDocument(f"this is not a {kind} of ibt")
+    found = document.get("ibt") if isinstance(document, dict) else None
+    if found != kind:
+        is_another = found in _KINDS
+        raise NotTheDocument(f"this is a {found}, not a {kind}" if is_another else f"this is not a {kind} of ibt")
     if document.get("form") != FORM:
         raise NotTheDocument(
             f"this {kind} has the form {document.get('form')}; this version of ibt reads form {FORM}"

@@ -44,7 +44,7 @@ class Wish:
     That a contract be mapped to a subaccount in a mapping period, named by its month or by its begin.
 
     Raises ValueError for an id that no contract can have, and for a subaccount_id that is no text of 1 to 100
-    characters.
+    characters; TypeError for what is no such value at all.
     """
 
     contract_id: int
@@ -52,6 +52,12 @@ class Wish:
     subaccount_id: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.contract_id, int):
+            raise TypeError(f"{self.contract_id!r} is not a contract_id: give a number of at most 9 digits")
+        if not isinstance(self.period, (Month, datetime)):
+            raise TypeError(f'{self.period!r} is not a period: give Month("2015-08"), or its begin in UTC')
+        if not isinstance(self.subaccount_id, str):
+            raise TypeError(f"{self.subaccount_id!r} is not a subaccount_id: give a text")
         if not 0 <= self.contract_id <= LARGEST_ID:
             raise ValueError(f"{self.contract_id} is not a contract_id: it has at most 9 digits")
         if not 1 <= len(self.subaccount_id) <= 100:
