@@ -2,8 +2,8 @@
 The service: from a request to its answer, in one straight line.
 
 An ASGI application. What the head of a request decides is decided before its body is read, in the order of
-reading 7; then one of `ibt.service.resources` answers. This is the only module that turns a refusal into an
-answer.
+reading 7; then one of `ibt.service.resources` answers. Here a refusal becomes an answer; what the HTTP layer refuses
+never comes here.
 
 Clauses 2.1, 2.2. Readings 1-7, 48, 50, 54, 60.
 """
@@ -63,6 +63,8 @@ _LOOKS = 3
 #: Few: they take Python's lock from each other. A page of 1,000 on SQLite took 6.2 ms of the processor with four and
 #: 5.3 with two, a page of 25 on a PostgreSQL of the same machine 0.95 and 0.60.
 _READING_THREADS = 2
+
+#: As many as wait for their turn at once; those beyond wait for a thread.
 _UPDATING_THREADS = 16
 
 

@@ -237,7 +237,7 @@ class Connection(HttpToolsProtocol):
             self._find_client()
             self._refuse_bad_head()
         self.url = _origin_form(self.url)
-        if self._has_at_once():
+        if self._answer_at_once():
             return
         super().on_headers_complete()
         self._receiving = True
@@ -251,7 +251,7 @@ class Connection(HttpToolsProtocol):
         repeats = self.headers == self._fields and self.parser.get_http_version() == "1.1"
         return repeats and self._head is not None and self._length + len(self.url) <= self.limits.head
 
-    def _has_at_once(self) -> bool:
+    def _answer_at_once(self) -> bool:
         """Answers a request that is whole with its head within this turn, without a task of its own, if it can be."""
         ordinary = self._unanswered or self.flow.write_paused or self.state.leaving or not self._may_be_at_once
         goes_on = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()

@@ -1,5 +1,6 @@
 """
-What SQLite and PostgreSQL say differently: a wildcard pattern, a list of ids as one parameter, a change of many rows.
+What SQLite and PostgreSQL say differently: a wildcard pattern, a list of ids as one parameter, a change of many rows,
+a comparison that is no reason to use an index.
 
 Reading 16.
 """

@@ -1,9 +1,8 @@
 """
 The questions that the service asks of the database.
 
-Each function takes the connection of a transaction and asks a constant number of statements, whatever it
-returns; what is asked within one transaction is seen as of one moment. Every statement on a customer's
-data names its customer_id.
+Each function asks a constant number of statements, whatever it returns; what is asked within one transaction is seen
+as of one moment, and else each as of its own. Every statement on a customer's data names its customer_id.
 
 Clauses 3.1, 3.2.3, 3.2.4, 3.3. Readings 11, 12, 16-18, 20, 22, 23, 26, 39, 44, 46, 61.
 """
@@ -364,9 +363,9 @@ def _index(shape: Shape) -> Index | None:
 
 def _versions(columns: Iterable[ColumnElement[Any]], shape: Shape, *, seek: bool) -> Select[Any]:
     """
-    The versions of a page, by the key alone: those after the first *start*, of which it has *limit*.
+    The versions of a page, by the key alone: *limit* of them, after the first *start*.
 
-    To *seek*, these are counted from behind a place.
+    With *seek*, these are counted from behind a place.
     """
     key = (current_mapping.c.contract_id, current_mapping.c.month)
     selected = _selected(columns, shape)
@@ -427,7 +426,7 @@ def page(
     The current versions of the query's page, grouped by contract.
 
     Ordered by contract id and begin; a contract whose versions cross the page's borders has only some of them.
-    Where it is known at which place one before *ended*, only the versions between need to be passed over.
+    *ended* is a place before the page's start, if one is known: only the versions between are passed over then.
 
     Clause 3.2.3. Readings 11, 12, 23.
     """
