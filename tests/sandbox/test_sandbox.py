@@ -6,6 +6,7 @@ Readings 64, 67, 68.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -13,16 +14,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from ibt.sandbox import pki
+from ibt.sandbox import sandbox as module
 
 PATIENCE = 60.0
 WORLD = {
@@ -317,6 +321,29 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path, folder: Path, world
         assert process.stderr is not None
         assert process.stderr.read() == "Ended before it served.\n"
     assert {name for name in rest_of(tmp_path) if not name.startswith("other.db")} == set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_is_lost_while_an_object_is_freed_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    complete = module._complete
+
+    class Freed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), how)
+            time.sleep(0.01)  # in which the signal is noticed, and what it raises is lost
+
+    def interrupted_within(*arguments: Any) -> None:
+        complete(*arguments)
+        Freed()
+
+    monkeypatch.setattr(module, "_complete", interrupted_within)
+    options = module.Options(tmp_path / "sandbox", None, "localhost", 0, None, None, 1, fresh=False)
+    with pytest.raises(KeyboardInterrupt):
+        module.serve_sandbox(options, announce=print, tell=print)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_start_leaves_no_half_sandbox(tmp_path: Path, folder: Path, world: Path) -> None:

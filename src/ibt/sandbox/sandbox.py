@@ -110,8 +110,8 @@ def serve_sandbox(options: Options, announce: Callable[[str], None], tell: Calla
     limits = _limits()
     with closing(_listener(options.host, options.port)) as listener:
         try:
-            with _told_to_end():
-                lock = _make(options, tell)
+            with _told_to_end() as end_if_told:
+                lock = _make(options, tell, end_if_told)
                 guide = _guide(options, listener)
         except (store.Unusable, pki.Damaged) as error:
             raise Unusable(str(error)) from error
@@ -158,24 +158,37 @@ def _limits() -> Limits:
 
 
 @contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Makes SIGTERM interrupt as SIGINT does, so that what was begun is cleared away."""
+def _told_to_end() -> Iterator[Callable[[], None]]:
+    """
+    Has SIGTERM and SIGINT raise KeyboardInterrupt, so that what was begun is cleared away.
+
+    An exception that is raised while Python frees an object is lost: what the block gets raises it once more.
+    """
+    told = False
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def end_if_told() -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield end_if_told
+        end_if_told()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- what is made, and where -------------------------------------------------------------------------------
 
 
-def _make(options: Options, tell: Callable[[str], None]) -> IO[bytes]:
-    """Makes or completes the sandbox; returns its lock, held."""
+def _make(options: Options, tell: Callable[[str], None], end_if_told: Callable[[], None]) -> IO[bytes]:
+    """Makes or completes the sandbox; returns its lock, held. *end_if_told* may raise before anything is there."""
     folder = options.folder
     if folder.exists() and not folder.is_dir():
         raise Unusable(f"{folder} is a file: name a folder with --dir.")
@@ -187,6 +200,7 @@ def _make(options: Options, tell: Callable[[str], None]) -> IO[bytes]:
 
     def complete(place: Path) -> None:
         _complete(place, options, market)
+        end_if_told()
 
     while not folder.exists():
         try:
