@@ -391,17 +391,19 @@ def test_the_open_connections_of_an_authority_that_is_taken_away_end_with_sighup
     head, _, body = post(update("Default"), "Expect: 100-continue").partition(b"\r\n\r\n")
     before = door.answer(HISTORY).body
     with ExitStack() as stack:
-        idle, unread, updating, known, nobody = (
-            stack.enter_context(door.connect(user)) for user in (stranger, odd, stranger, "xyz", None)
+        idle, unread, updating, refused_early, known, nobody = (
+            stack.enter_context(door.connect(user)) for user in (stranger, odd, stranger, stranger, "xyz", None)
         )
         for wire in (idle, unread, known, nobody):
             wire.send(get())
         assert [wire.answer().status for wire in (idle, unread, known, nobody)] == [200, 403, 200, 403]
         updating.send(head + b"\r\n\r\n")
         assert updating.answer().status == 100
-        outsiders.shut_out(connections=3)
+        refused_early.send(post(update("Default")).replace(b"Content-Type", b"X")[:-9])  # its body is still to come
+        assert refused_early.answer("POST").status == 415
+        outsiders.shut_out(connections=4)
         updating.send(body)
-        assert (idle.rest(), unread.rest(), updating.rest()) == (b"", b"", b"")
+        assert [wire.rest() for wire in (idle, unread, updating, refused_early)] == 4 * [b""]
         for wire in (known, nobody):
             wire.send(get())
         assert [wire.answer().status for wire in (known, nobody)] == [200, 403]

@@ -141,7 +141,7 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self.limits.connections:
             retry = {"retry-after": "1"}
             self._refuse(Refusal.of(limits.CONNECTIONS, limit=self.limits.connections, headers=retry))
-        if self._authorities is not self.proxies.authorities:
+        if self.proxies.authorities.lack(self._authorities):
             self.look_again()  # the handshake began under those before
 
     def look_again(self) -> None:
@@ -158,7 +158,8 @@ class Connection(HttpToolsProtocol):
         self._unparsed.clear()
         if self._receiving:
             self._receiving = False
-            self._forsake()
+            if not self.cycle.response_started:  # else it was answered before its body came, and counts no more
+                self._forsake()
         self._unanswered -= len(self.pipeline)
         self.pipeline.clear()
         if not self._unanswered:

@@ -88,6 +88,10 @@ class Authorities(NamedTuple):
     certificates: frozenset[x509.Certificate]
     store: verification.Store
 
+    def lack(self, before: Authorities) -> bool:
+        """Whether any of those *before* is not among these."""
+        return not before.certificates <= self.certificates
+
 
 class _Good(NamedTuple):
     """A certificate as PEM, and from when to when all that vouches for it is valid."""
@@ -113,7 +117,7 @@ class Proxies:
         """Takes these in the place of the ones before, at once also on proxies' connections; whether any is gone."""
         before, self.authorities = self.authorities, authorities
         self._good = Memory(_REMEMBERED)
-        return not before.certificates <= authorities.certificates
+        return authorities.lack(before)
 
     def trust(self, address: str | None) -> bool:
         """Whether the word of one who connects from *address*, by TLS, counts."""
