@@ -142,10 +142,8 @@ def read_certificate(pem: str) -> Certificate:
             tuple(str(name.value) for name in names),
             certificate.not_valid_after_utc,
         )
-    except (
-        ValueError,
-        x509.InvalidVersion,
-    ):  # authorities sign more than the standards allow, and OpenSSL takes more than we can read
+    except (ValueError, x509.InvalidVersion):
+        # Authorities sign more than the standards allow, and OpenSSL takes more than we can read.
         return Certificate(_UNREADABLE, _UNREADABLE, _UNREADABLE, fingerprint, (), _NO_END)
 
 
