@@ -66,7 +66,7 @@ def message(contracts: int, months: int, subaccount_id: str) -> bytes:
 def without_audit() -> Iterator[None]:
     """No row is made, hashed or inserted; what is left is that the versions and the state have more columns."""
     kept = audit.insert, audit.versions_hash, audit.chained
-    audit.insert, audit.versions_hash, audit.chained = (  # type: ignore[assignment]  # on purpose
+    audit.insert, audit.versions_hash, audit.chained = (  # type: ignore[assignment]  # they do nothing here
         lambda *_: None,
         lambda versions: (0, ""),
         lambda *_: "0" * 64,
