@@ -323,12 +323,12 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path, folder: Path, world
     assert {name for name in rest_of(tmp_path) if not name.startswith("other.db")} == set()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_that_is_lost_while_an_object_is_freed_is_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:
-    complete = module._complete
+    complete, told_of_lost = module._complete, sys.unraisablehook
 
     class Freed:
         def __del__(self) -> None:
@@ -344,6 +344,7 @@ def test_an_interruption_that_is_lost_while_an_object_is_freed_is_made_up_for(
     with pytest.raises(KeyboardInterrupt):
         module.serve_sandbox(options, announce=print, tell=print)
     assert list(tmp_path.iterdir()) == []
+    assert sys.unraisablehook is told_of_lost
 
 
 def test_a_killed_start_leaves_no_half_sandbox(tmp_path: Path, folder: Path, world: Path) -> None:

@@ -19,6 +19,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import tempfile
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -162,9 +163,11 @@ def _told_to_end() -> Iterator[Callable[[], None]]:
     """
     Has SIGTERM and SIGINT raise KeyboardInterrupt, so that what was begun is cleared away.
 
-    An exception that is raised while Python frees an object is lost: what the block gets raises it once more.
+    An exception that is raised while Python frees an object is lost, and Python would tell of it with a trace:
+    it is kept from doing so, and what the block gets raises it once more.
     """
     told = False
+    tell_of_lost = sys.unraisablehook
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         nonlocal told
@@ -175,6 +178,11 @@ def _told_to_end() -> Iterator[Callable[[], None]]:
         if told:
             raise KeyboardInterrupt
 
+    def lost(unraisable: sys.UnraisableHookArgs) -> None:
+        if not (told and unraisable.exc_type is KeyboardInterrupt):
+            tell_of_lost(unraisable)
+
+    sys.unraisablehook = lost
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield end_if_told
@@ -182,6 +190,7 @@ def _told_to_end() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = tell_of_lost
 
 
 # --- what is made, and where -------------------------------------------------------------------------------
