@@ -26,7 +26,7 @@ _MAPPINGS = f"/{_CUSTOMER}/contractSubaccountMappings"
 #: What the service may take for a body: on the processor, and in all, where it waits for others on this machine.
 _MOST_SECONDS = 0.1
 _MOST_WAITING_SECONDS = 10.0
-_TRIES = 5
+_TRIES = 15
 
 _MOST_MEMORY = 50 * MEBIBYTE
 
