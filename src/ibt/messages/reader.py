@@ -145,9 +145,8 @@ _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 #: What may stand before the root: a byte order mark, blanks, comments, processing instructions, the declaration.
 _PROLOG = re.compile(rb"(?:[ \t\r\n]++|<!--.{0,200}?-->|<\?.{0,200}?\?>)*+", re.DOTALL)
-
 #: How what is longer begins and ends, which is looked for ten times as fast as by an expression.
-_BEFORE_ROOT = ((b"<!--", b"-->"), (b"<?", b"?>"))
+_LONG = {b"<!--": b"-->", b"<?": b"?>"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BEGINS_DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[ \t\r\n?]")
 _DECLARATION = re.compile(
@@ -266,12 +265,11 @@ def _root_begins(body: bytes) -> int:
     begins = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
     while prolog := _PROLOG.match(body, begins):
         begins = prolog.end()
-        for opened, closed in _BEFORE_ROOT:
-            if body.startswith(opened, begins) and (end := body.find(closed, begins + len(opened))) >= 0:
-                begins = end + len(closed)
-                break
-        else:
+        opened = next((each for each in _LONG if body.startswith(each, begins)), b"")
+        end = body.find(_LONG[opened], begins + len(opened)) if opened else -1
+        if end < 0:
             break
+        begins = end + len(_LONG[opened])
     return begins
 
 
