@@ -3,8 +3,8 @@ How cost grows with the data: small and large customers in one market, asked the
 
 A page is to cost what it contains, not what the customer or the market owns. So the median of each question is
 measured for customers of 1,000 to 100,000 versions, and with --full of 1,000,000, in a market of 1 or 10 million:
-the largest may cost 1.3 times the smallest once the total is known. A jump to a page of which no place is known
-passes over all before it; what that costs is told, and is no goal.
+the largest may cost 1.3 times the smallest once the total is known. What a jump to a page costs of which the process
+remembers no place is told, and is no goal.
 
 Then what else is not to grow: a download in large pages, the memory of a worker, and what a large POST does to the
 GETs of others.
@@ -137,7 +137,7 @@ def _questions(database: Database, of: Market) -> Iterator[tuple[str, Callable[[
         ],
         MOST,
     )
-    yield "a jump to any page, no place known", jumps, None
+    yield "a jump to any page, no place remembered", jumps, None
 
 
 def _download(of: Market, folder: Path, url: str, tell: Tell) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from ibt.rules.model import MappingPeriod, Month
 from ibt.rules.periods import month_begin, month_end
 from ibt.sandbox import pki
-from ibt.store import Database, migrations
+from ibt.store import Database, migrations, places
 
 SUBACCOUNTS = 50
 _LONG_AGO = 946_702_800
@@ -76,6 +76,11 @@ class Market:
             yield Group(first, first + 1, contracts + 1, of_other)
             contracts += of_other
 
+    def versions_of(self, customer_id: int) -> int:
+        """The current mapping versions of a customer."""
+        (contracts,) = {group.contracts for group in self.groups() if group.first <= customer_id <= group.last}
+        return contracts * self.months
+
     def of_other(self, place: int) -> int:
         """The first of the two customers of *others* at *place*."""
         return self.customers + 2 * place + 1
@@ -113,6 +118,9 @@ def build(database: Database, market: Market) -> None:
     with database.updating() as connection:
         for statement in _statements(market):
             connection.execute(text(statement))  # to psycopg, a % that is alone is no operator
+        for customer_id in range(1, market.of_other(len(market.others))):
+            if market.versions_of(customer_id) >= places.BETWEEN:
+                places.keep(connection, customer_id)
     if not database.sqlite:  # which collects no statistics of itself, and the service does not tell it to
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")

@@ -19,10 +19,8 @@ from typing import Any
 
 #: Why a goal is missed, in a sentence or two; what is met needs none.
 REASONS: Mapping[str, str] = {
-    "get-25": "SQLite passes over half of the customer's 12,000 versions to come to a page of "
-    "which no place before is known: a third of the time. With a place at most 100 versions "
-    "before, which a process knows after a few pages, it does not. The rest is as for what is remembered, and "
-    "35 µs to read and 10 to write the page.",
+    "get-25": "the place near the page is one more question, and 50 versions are passed over behind it: 10 µs. The "
+    "rest is as for what is remembered, and 35 µs to read and 10 to write the page.",
     "get-25-remembered": "what the floor does not do takes 19 µs in a process alone on the machine, and more than "
     "twice that beside the generator, with which it shares the caches: the log's line 5 of the 19, the counters "
     "3, whether anything was committed since who asks was looked up 2, and Python between them.",

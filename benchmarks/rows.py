@@ -445,7 +445,7 @@ def _of_gets_on_postgresql(site: Site) -> Iterator[Row]:
 
     def floor() -> Measured:
         if not scripts:
-            scripts.append(_page_script(site))
+            scripts.extend(_page_scripts(site))
         static, statements = site.of_static("static_of_two")(), site.pgbench(scripts, 4)
         processor = {**static.processor, **statements.processor}
         return replace(static, rate=1 / (1 / static.rate + 1 / statements.rate), processor=processor)
@@ -465,12 +465,12 @@ def _of_gets_on_postgresql(site: Site) -> Iterator[Row]:
         )
 
 
-def _page_script(site: Site) -> pgbench.Script:
-    """A page somewhere in the customer's, as the service asks for it when it knows no place."""
-    starts = {"start": f"25 * random(0, {MARKET.versions // 25 - 1})"}
+def _page_scripts(site: Site) -> list[pgbench.Script]:
+    """A page of the customer for each client, as the service asks for it when it remembers no place."""
+    starts = random.Random(3).sample(range(0, MARKET.versions, 25), 4)
     with site.recorder() as recorder:
-        raw = get(f"{collection(1)}?start=0&limit=25").text
-        return recorder.script(site.certificate(1), raw, raw, random=starts)
+        raws = [get(f"{collection(1)}?start={start}&limit=25").text for start in starts]
+        return [recorder.script(site.certificate(1), raw, raw) for raw in raws]
 
 
 def _of_totals(site: Site) -> Iterator[Row]:

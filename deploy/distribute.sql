@@ -19,5 +19,6 @@ SELECT create_distributed_table('customer_state', 'customer_id');
 SELECT create_distributed_table('subaccount_version', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('contract', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('current_mapping', 'customer_id', colocate_with => 'customer_state');
+SELECT create_distributed_table('place', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('mapping_version', 'customer_id', colocate_with => 'customer_state');
 SELECT create_distributed_table('audit', 'customer_id', colocate_with => 'customer_state');

@@ -9,7 +9,7 @@ from ibt import messages
 from ibt.rules.periods import month_of
 from ibt.rules.queries import Query
 from ibt.store import Database, reads
-from ibt.store.reads import Place
+from ibt.store.places import Place
 
 
 def fetch_and_render(url: str, customer_id: int, limit: int) -> Callable[[], object]:

@@ -53,18 +53,17 @@ class Recorder:
             self._database, Limits(), lambda: datetime.now(UTC).replace(microsecond=0), remember=0
         )
 
-    def script(self, certificate: Path, *raw: str, random: Mapping[str, str] | None = None) -> Script:
+    def script(self, certificate: Path, *raw: str) -> Script:
         """
         What is asked of the database to answer the last of the requests *raw* of that certificate's holder.
 
-        Those before it are answered first: what is asked only once, such as a total, is then known. Parameters in
-        *random* get the value of an expression of pgbench instead, anew each time.
+        Those before it are answered first: what is asked only once, such as a total, is then known.
         """
         with _noted() as seen:
             for each in raw:
                 seen.clear()
                 asyncio.run(self._answer(certificate, each))
-        return _script(seen, random or {})
+        return _script(seen)
 
     async def _answer(self, certificate: Path, raw: str) -> None:
         head, _, body = raw.partition("\r\n\r\n")
@@ -119,20 +118,17 @@ def _noted() -> Iterator[list[tuple[str, Any]]]:
         psycopg.Cursor.execute, psycopg.Connection.commit = execute, commit  # type: ignore[method-assign]  # and no more
 
 
-def _script(seen: Sequence[tuple[str, Any]], random: Mapping[str, str]) -> Script:
+def _script(seen: Sequence[tuple[str, Any]]) -> Script:
     names = [statement.split(maxsplit=1)[0] for statement, _ in seen]
     assert "SET" not in names, "a connection was made meanwhile"
     assert names.count("BEGIN") == names.count("COMMIT"), names
-    lines = [rf"\set {name} {expression}" for name, expression in random.items()]
-    lines.append(r"\set number :number + 1")
+    lines = [r"\set number :number + 1"]
     values: dict[str, str] = {}
     for place, (statement, parameters) in enumerate(seen):
         given = parameters if isinstance(parameters, dict) else {}
 
         def variable(found: re.Match[str], place: int = place, given: Mapping[str, Any] = given) -> str:
             name = found[1]
-            if name in random:
-                return f":{name}"
             if name in _COUNTED:
                 return ":number"
             if given[name] is None:

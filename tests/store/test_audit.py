@@ -476,6 +476,10 @@ DISTORTED = {
         f"update current_mapping set subaccount_id = 'S9' where {VERSIONS}",
         "customer 1, contract 999999, 2015-08: the current mapping is not the last version.",
     ),
+    "a place that is not there": (
+        "insert into place (customer_id, passed, contract_id, month) values (1, 7, 999999, 201508)",
+        "customer 1, contract 999999, 2015-08: a place is kept that is not there, from which wrong pages are shown.",
+    ),
     "an older version that is current": (
         f"update current_mapping set sequence = 3, subaccount_id = 'A' where {VERSIONS}",
         "customer 1, contract 999999, 2015-08: the current mapping is not the last version.",

@@ -27,8 +27,8 @@ from ibt.rules.periods import month_of
 from ibt.service import access, negotiation
 from ibt.service.memory import Memory
 from ibt.store import reads, writes
+from ibt.store.places import Place
 from ibt.store.question import MoreRows
-from ibt.store.reads import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -45,21 +45,22 @@ SCHEMA_NAME = "vnd.iso-ne.contract.customers.v1.xsd"
 #: Answers of more bytes than this are compressed for those who ask for it.
 _WORTH_COMPRESSING = 1024
 
-#: A page of at most so many versions is made at once, if its total is known and no more is read for it than was in
-#: so many seconds of the processor to count it; or if all versions are asked for and so many at most passed over.
+#: A page of at most so many versions is made at once, if all versions are asked for, as the tables know a place near
+#: it; or if its total is known, and no more is read for it than was in so many seconds of the processor to count it.
 #: What is no page may have so many rows.
 _MOST_AT_ONCE = 100
 _MOST_ROWS_AT_ONCE = 300
 _SOON_COUNTED = 0.001
-_MOST_PASSED_OVER_AT_ONCE = 10_000
 
 #: Of how many queries a process remembers the total, and of how many pages where they ended.
 _REMEMBERED_QUERIES = 4096
 _REMEMBERED_PLACES = 65_536
 
-#: One place is kept in so many versions, and a page looks for one in so many of these before its start.
+#: One place is kept in so many versions, and a page looks for one in so many of these before its start; in fewer
+#: where the tables know one that is as near.
 _BETWEEN_PLACES = 100
 _PLACES_LOOKED_FOR = 10
+_PLACES_LOOKED_FOR_OF_ALL = 2
 
 NO_CONTRACT = Rule(
     "no-contract",
@@ -105,18 +106,19 @@ class Remembered:
         self.counts: Memory[Counted] = Memory(_REMEMBERED_QUERIES)
         self._places: Memory[Place] = Memory(_REMEMBERED_PLACES)
 
-    def place_before(self, state: Hashable, start: int) -> Place | None:
-        """A place at most so far before *start*, in a query's answer, that it is worth to begin there."""
-        nearest = start // _BETWEEN_PLACES
-        for number in range(nearest, max(-1, nearest - _PLACES_LOOKED_FOR), -1):
+    def place_before(self, state: Hashable, query: Query) -> Place | None:
+        """A place at most so far before the start of a query's page that it is worth to begin there."""
+        nearest = query.start // _BETWEEN_PLACES
+        looked_for = _PLACES_LOOKED_FOR if query.filtered else _PLACES_LOOKED_FOR_OF_ALL
+        for number in range(nearest, max(-1, nearest - looked_for), -1):
             place = self._places.recall((state, number))
-            if place is not None and place.end <= start:
+            if place is not None and place.passed <= query.start:
                 return place
         return None
 
     def keep_place(self, state: Hashable, place: Place) -> None:
         """Keeps where a page ended: one place in so many versions is enough."""
-        self._places.keep((state, place.end // _BETWEEN_PLACES), place)
+        self._places.keep((state, place.passed // _BETWEEN_PLACES), place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +253,8 @@ def _total_and_place(connection: Connection, asked: Asked, query: Query) -> tupl
     state = asked.customer_id, asked.caller.revision, query.filters
     remembered = asked.remembered
     counted = remembered.counts.recall(state)
-    place = remembered.place_before(state, query.start) if counted else None
-    if asked.at_once and not (counted and _is_soon_made(query, counted, place)):
+    place = remembered.place_before(state, query) if counted else None
+    if asked.at_once and not _is_soon_made(query, counted):
         raise TakesLonger
     if counted is None:
         began = time.thread_time()
@@ -267,17 +269,16 @@ def _page(connection: Connection, asked: Asked, query: Query, place: Place | Non
     page = reads.page(connection, asked.customer_id, query, place)
     if page:
         state = asked.customer_id, asked.caller.revision, query.filters
-        end = query.start + sum([len(mapping.versions) for mapping in page])
-        last = page[-1]
-        asked.remembered.keep_place(state, Place(end, last.contract.contract_id, month_of(last.versions[-1].begin)))
+        passed = query.start + sum([len(mapping.versions) for mapping in page])
+        contract, last = page[-1].contract, page[-1].versions[-1]
+        asked.remembered.keep_place(state, Place(passed, contract.contract_id, month_of(last.begin)))
     return page
 
 
-def _is_soon_made(query: Query, counted: Counted, place: Place | None) -> bool:
+def _is_soon_made(query: Query, counted: Counted | None) -> bool:
     """Whether the page takes no longer than to hand it to a thread."""
-    passed_over = query.start - (place.end if place else 0)
-    near = passed_over <= _MOST_PASSED_OVER_AT_ONCE and not query.filtered
-    return query.limit <= _MOST_AT_ONCE and (near or counted.seconds < _SOON_COUNTED)
+    soon = counted is not None and counted.seconds < _SOON_COUNTED if query.filtered else True
+    return soon and query.limit <= _MOST_AT_ONCE
 
 
 def mapping_history(connection: Connection, asked: Asked) -> Reply:

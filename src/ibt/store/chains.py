@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from ibt.rules.periods import write_time
+from ibt.store import bulk, places, tables
 from ibt.store.audit import (
     HEAD,
     OPERATOR,
@@ -352,10 +353,10 @@ def _faults_of_older(
 
 _key = mapping_version.primary_key.columns
 _period = [column for column in _key if column.name != "sequence"]
-_places = select(
+_numbered = select(
     *(as_kept(column).label(column.name) for column in _key),
     mapping_version.c.audit_number,
-    func.row_number().over(partition_by=_period, order_by=mapping_version.c.sequence).label("place"),
+    func.row_number().over(partition_by=_period, order_by=mapping_version.c.sequence).label("nth"),
     func.lag(mapping_version.c.audit_number)
     .over(partition_by=_period, order_by=mapping_version.c.sequence)
     .label("before"),
@@ -394,18 +395,23 @@ _ASTRAY = (
 
 
 def _faults_of_order(connection: Connection, customer_id: int | None) -> Iterator[str]:
-    """The versions of a period are numbered as they came, and the last of them is the one that is shown."""
-    places = _of(customer_id, _places, mapping_version).subquery("places")
+    """The versions of a period are numbered as they came, the last is shown, and no place is kept elsewhere."""
+    numbered = _of(customer_id, _numbered, mapping_version).subquery("numbered")
     disordered = (
-        select(places.c.customer_id, places.c.contract_id, places.c.month)
+        select(numbered.c.customer_id, numbered.c.contract_id, numbered.c.month)
         .distinct()
-        .where(sa.or_(places.c.sequence != places.c.place, places.c.audit_number < places.c.before))
-        .order_by(places.c.customer_id, places.c.contract_id, places.c.month)
+        .where(sa.or_(numbered.c.sequence != numbered.c.nth, numbered.c.audit_number < numbered.c.before))
+        .order_by(numbered.c.customer_id, numbered.c.contract_id, numbered.c.month)
     )
     for period in _streamed(connection, disordered):
         yield f"{_named(*period)}: the mapping versions are not in the order in which they came."
     for period in _streamed(connection, _of(customer_id, _ASTRAY, current_mapping)):
         yield f"{_named(*period)}: the current mapping is not the last version."
+    placed = _of(customer_id, select(tables.place.c.customer_id).distinct(), tables.place)
+    for id_ in connection.execute(placed).scalars().all():
+        for place in places.astray(connection, id_):
+            period = _named(id_, place.contract_id, bulk.number(place.month))
+            yield f"{period}: a place is kept that is not there, from which wrong pages are shown."
 
 
 def _named(customer_id: int, contract_id: int, month: int) -> str:

@@ -1,6 +1,6 @@
 """
 What SQLite and PostgreSQL say differently: a wildcard pattern, a list of ids as one parameter, a change of many rows,
-a comparison that is no reason to use an index.
+a comparison that is no reason to use an index, what is read first.
 
 Reading 16.
 """
@@ -144,6 +144,17 @@ def _plus(element: not_by_index, compiler: Any, **options: Any) -> str:
 def _as_it_is(element: not_by_index, compiler: Any, **options: Any) -> str:
     (column,) = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column}"
+
+
+class InThisOrder(sa.Join):
+    """A join whose left side is read first on SQLite, which knows nothing of how many rows each side has."""
+
+    inherit_cache = True
+
+
+@compiles(InThisOrder, "sqlite")
+def _cross_join(element: InThisOrder, compiler: Any, **options: Any) -> str:
+    return str(compiler.visit_join(element, **options)).replace(" JOIN ", " CROSS JOIN ", 1)
 
 
 class ForEach:

@@ -247,6 +247,7 @@ class _Loading:
         self.versions.read_mappings()
         self._bear_contracts()
         self.stored.show_new()
+        self.stored.keep_places()
         self._store_users()
         self._judge_narrowed()
         self._renew_revisions()
@@ -354,7 +355,7 @@ class _Loading:
                 if customer_id not in self.stored.new_customers:
                     current += [(*row[:3], *row[4:7], 1, row[7]) for row in added]
             self.stored.add_versions(born)
-            bulk.insert(self.connection, tables.current_mapping, current)
+            self.stored.show_first(current)
 
     def _store_users(self) -> None:
         rows = list(self.market.users())

@@ -4,12 +4,11 @@ The questions that the service asks of the database.
 Each function asks a constant number of statements, whatever it returns; what is asked within one transaction is seen
 as of one moment, and else each as of its own. Every statement on a customer's data names its customer_id.
 
-Clauses 3.1, 3.2.3, 3.2.4, 3.3. Readings 11, 12, 16-18, 20, 22, 23, 26, 39, 44, 46, 61.
+Clauses 3.1, 3.2.3, 3.3. Readings 11, 12, 20, 26, 39, 44, 46, 61.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -23,20 +22,16 @@ from ibt.rules.model import (
     Category,
     Contract,
     MappingVersion,
-    Month,
     Subaccount,
     SubaccountMapping,
     SubaccountVersion,
 )
-from ibt.rules.periods import month_of
-from ibt.rules.queries import Pattern
-from ibt.store.dialects import matching, not_by_index, one_of
+from ibt.store import filters, places
+from ibt.store.dialects import one_of
 from ibt.store.question import Question
 from ibt.store.tables import (
-    MAPPING_BY_MONTH,
+    CUSTOMER_ID,
     CodePoints,
-    EasternMonth,
-    Time,
     contract,
     current_mapping,
     customer,
@@ -51,14 +46,13 @@ from ibt.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
+    from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Index, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause
 
     from ibt.rules.queries import Query
+    from ibt.store.places import Place
 
-CUSTOMER_ID: sa.BindParameter[int] = bindparam("customer_id", type_=sa.Integer)
 CONTRACT_ID: sa.BindParameter[int] = bindparam("contract_id", type_=sa.BigInteger)
 
 
@@ -233,164 +227,27 @@ def _mappings(customer_id: int, rows: Iterable[tuple[Any, ...]]) -> list[Subacco
 
 # --- the collection (3.2) ---------------------------------------------------------------------------------
 
-_SECOND = timedelta(seconds=1)
 
-#: The filters of 3.2.4. Each narrows by one value of the query; those on `contract` need its row, and choose
-#: contracts, the others choose versions (reading 23).
-_FILTERS: dict[str, tuple[sa.Table, Callable[[bool], ColumnElement[bool]]]] = {
-    "contract_id": (
-        current_mapping,
-        lambda pattern: (
-            matching(sa.cast(current_mapping.c.contract_id, CodePoints), "contract_id_pattern")
-            if pattern
-            else current_mapping.c.contract_id == bindparam("contract_id", type_=sa.BigInteger)
-        ),
-    ),
-    "reference_id": (contract, lambda pattern: _text(contract.c.reference_id, "reference_id", pattern=pattern)),
-    "category": (contract, lambda _: contract.c.category == bindparam("category", type_=CodePoints)),
-    "location_id": (contract, lambda _: contract.c.location_id == bindparam("location_id", type_=sa.BigInteger)),
-    "party_id": (
-        contract,
-        lambda _: sa.or_(
-            contract.c.buyer_id == bindparam("party_id", type_=sa.BigInteger),
-            contract.c.seller_id == bindparam("party_id", type_=sa.BigInteger),
-        ),
-    ),
-    "subaccount_id": (
-        current_mapping,
-        lambda pattern: _text(current_mapping.c.subaccount_id, "subaccount_id", pattern=pattern),
-    ),
-    "subaccount_name": (current_mapping, lambda pattern: _named(pattern=pattern)),
-    "begin": (current_mapping, lambda one_month: _in_days(one_month=one_month)),
-}
-
-
-def _text(column: ColumnElement[str], name: str, *, pattern: bool) -> ColumnElement[bool]:
-    return matching(column, f"{name}_pattern") if pattern else column == bindparam(name, type_=CodePoints)
-
-
-def _named(*, pattern: bool) -> ColumnElement[bool]:
-    """The name in effect at the period's begin; where there is none, nothing matches. Reading 22."""
-    version = subaccount_version.c
-    return (
-        select(version.subaccount_id)
-        .where(
-            version.customer_id == current_mapping.c.customer_id,
-            version.subaccount_id == current_mapping.c.subaccount_id,
-            version.begin <= current_mapping.c.begin,
-            sa.or_(version.end.is_(None), version.end > current_mapping.c.begin),
-            _text(version.subaccount_name, "subaccount_name", pattern=pattern),
-        )
-        .correlate(current_mapping)
-        .exists()
-    )
-
-
-def _in_days(*, one_month: bool) -> ColumnElement[bool]:
-    """
-    Periods that overlap with the days asked for: they are of the months of these days, as each lies within its own.
-
-    Of one month the index tells, in the order of a page; of several the periods are looked at in that order.
-    """
-    month = current_mapping.c.month
-    first, last = (bindparam(name, type_=EasternMonth) for name in ("first_month", "last_month"))
-    return sa.and_(
-        month == first if one_month else sa.and_(not_by_index(month) >= first, not_by_index(month) <= last),
-        current_mapping.c.begin < bindparam("end", type_=Time),
-        current_mapping.c.end > bindparam("begin", type_=Time),
-    )
-
-
-#: Which filters a query has, and whether by a pattern, or of one month: all that decides how a statement reads.
-Shape = tuple[tuple[str, bool], ...]
-
-
-def _shape(query: Query) -> Shape:
-    return tuple(
-        (name, _of_one_month(query) if name == "begin" else isinstance(getattr(query, name), Pattern))
-        for name in _FILTERS
-        if getattr(query, name) is not None
-    )
-
-
-def _months(begin: datetime, end: datetime) -> tuple[Month, Month]:
-    """The months of the first and of the last moment of that time."""
-    return month_of(begin), month_of(end - _SECOND)
-
-
-def _of_one_month(query: Query) -> bool:
-    if query.begin is None or query.end is None:
-        return False
-    first, last = _months(query.begin, query.end)
-    return first == last
-
-
-def _values(customer_id: int, query: Query, shape: Shape) -> dict[str, Any]:
-    values: dict[str, Any] = {"customer_id": customer_id}
-    for name, _ in shape:
-        value = getattr(query, name)
-        pattern = isinstance(value, Pattern)
-        values[f"{name}_pattern" if pattern else name] = value.value if isinstance(value, Category) else value
-    if query.begin is not None and query.end is not None:
-        values["end"] = query.end
-        values["first_month"], values["last_month"] = _months(query.begin, query.end)
-    return values
-
-
-def _selected(columns: Iterable[ColumnElement[Any]], shape: Shape) -> Select[Any]:
-    """The current versions of the customer that the filters of *shape* leave."""
-    selected = select(*columns).select_from(current_mapping).where(current_mapping.c.customer_id == CUSTOMER_ID)
-    if any(_FILTERS[name][0] is contract for name, _ in shape):
-        selected = selected.join(
-            contract,
-            sa.and_(
-                contract.c.customer_id == current_mapping.c.customer_id,
-                contract.c.contract_id == current_mapping.c.contract_id,
-            ),
-        )
-    return selected.where(*(_FILTERS[name][1](pattern) for name, pattern in shape))
+@lru_cache(maxsize=128)
+def _count(shape: filters.Shape, *, seek: bool) -> Question:
+    return Question(filters.selected([func.count()], shape, seek=seek), filters.index(shape))
 
 
 @lru_cache(maxsize=128)
-def _count(shape: Shape) -> Question:
-    return Question(_selected([func.count()], shape), _index(shape))
-
-
-def _index(shape: Shape) -> Index | None:
-    """Of one month the index tells; SQLite would rather read in the order of the key, and pass over all others."""
-    return MAPPING_BY_MONTH if ("begin", True) in shape and ("contract_id", False) not in shape else None
-
-
-def _versions(columns: Iterable[ColumnElement[Any]], shape: Shape, *, seek: bool) -> Select[Any]:
-    """
-    The versions of a page, by the key alone: *limit* of them, after the first *start*.
-
-    With *seek*, these are counted from behind a place.
-    """
-    key = (current_mapping.c.contract_id, current_mapping.c.month)
-    selected = _selected(columns, shape)
-    if seek:
-        ended = (bindparam("ended_contract", type_=sa.Integer), bindparam("ended_month", type_=EasternMonth))
-        selected = selected.where(sa.tuple_(*key) > sa.tuple_(*ended))
-    start, limit = (bindparam(name, type_=sa.BigInteger) for name in ("start", "limit"))
-    return selected.order_by(*key).offset(start).limit(limit)
-
-
-@lru_cache(maxsize=128)
-def _page(shape: Shape, *, seek: bool) -> Question:
+def _page(shape: filters.Shape, *, seek: bool) -> Question:
     """The versions of a page first; then, in the same statement, what is shown of their contracts."""
     key = (current_mapping.c.customer_id, current_mapping.c.contract_id, current_mapping.c.month)
-    page = _versions((*key, *_version_columns(current_mapping)), shape, seek=seek).subquery("page")
+    page = filters.page_of((*key, *_version_columns(current_mapping)), shape, seek=seek).subquery("page")
     shown = _CONTRACTS.add_columns(*_version_columns(page))
     its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
-    return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month), _index(shape))
+    return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month), filters.index(shape))
 
 
 @lru_cache(maxsize=128)
-def _page_alone(shape: Shape, *, seek: bool) -> Question:
+def _page_alone(shape: filters.Shape, *, seek: bool) -> Question:
     """The versions of a page, each with the id of its contract alone."""
     columns = (current_mapping.c.contract_id, *_version_columns(current_mapping))
-    return Question(_versions(columns, shape, seek=seek), _index(shape))
+    return Question(filters.page_of(columns, shape, seek=seek), filters.index(shape))
 
 
 _THESE_CONTRACTS = Question(
@@ -400,17 +257,11 @@ _THESE_CONTRACTS = Question(
 
 def total(connection: Connection, customer_id: int, query: Query) -> int:
     """How many current versions match the query's filters, on all its pages together. Reading 12."""
-    shape = _shape(query)
-    ((counted,),) = _count(shape).ask(connection, _values(customer_id, query, shape))
-    return int(counted)
-
-
-class Place(NamedTuple):
-    """Where a page ended: how many versions there are up to there, and the key of the last."""
-
-    end: int
-    contract_id: int
-    month: Month
+    shape = filters.shape_of(query)
+    values = filters.values_of(customer_id, query, shape)
+    ended = None if query.filtered else places.nearest(connection, customer_id)
+    ((counted,),) = _count(shape, seek=ended is not None).ask(connection, values | filters.behind(ended))
+    return int(counted) + (ended.passed if ended else 0)
 
 
 def current_mappings(connection: Connection, customer_id: int, query: Query) -> tuple[int, list[SubaccountMapping]]:
@@ -426,14 +277,17 @@ def page(
     The current versions of the query's page, grouped by contract.
 
     Ordered by contract id and begin; a contract whose versions cross the page's borders has only some of them.
-    *ended* is a place before the page's start, if one is known: only the versions between are passed over then.
+    *ended* is a place before the page's start, if one is known: only the versions between are passed over then. Of
+    a query without filters the tables know one.
 
     Clause 3.2.3. Readings 11, 12, 23.
     """
-    shape = _shape(query)
-    values = _values(customer_id, query, shape) | {"start": query.start, "limit": query.limit}
-    if ended is not None:
-        values |= {"ended_contract": ended.contract_id, "ended_month": ended.month, "start": query.start - ended.end}
+    if ended is None and query.start and not query.filtered:
+        ended = places.nearest(connection, customer_id, query.start)
+    shape = filters.shape_of(query)
+    start = query.start - (ended.passed if ended else 0)
+    values = filters.values_of(customer_id, query, shape) | filters.behind(ended)
+    values |= {"start": start, "limit": query.limit}
     seek = ended is not None
     if connection.dialect.name == "sqlite":
         return _shown(connection, customer_id, _page_alone(shape, seek=seek).ask(connection, values))

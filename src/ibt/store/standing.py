@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, select
 
 from ibt.rules.model import DEFAULT_SUBACCOUNT, Category, MappingVersion, SubaccountVersion
-from ibt.store import audit, bulk, tables
+from ibt.store import audit, bulk, places, tables
 from ibt.store.dialects import one_of
 from ibt.store.market import MarketContract, Narrowed
 from ibt.store.versions import Key, MappingVersions, Version
@@ -159,7 +159,8 @@ class Stored:
     current state; *seen* are the customers who can see a difference.
 
     *new_customers* had nothing before: what is current of them is not stored with each version, but by `show_new`
-    from all of theirs, which takes the database half the time.
+    from all of theirs, which takes the database half the time. The mapping periods of those who are *moved* became
+    others, and so their places.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -168,6 +169,7 @@ class Stored:
         self.fallen = 0
         self.seen: set[int] = set()
         self.new_customers: set[int] = set()
+        self.moved: set[int] = set()
         self._locked: set[int] = set()
         self._heads: dict[int, audit.Head] = {}
         self._digests: dict[int, tuple[audit.VersionsDigest, bulk.Values]] = {}
@@ -267,7 +269,7 @@ class Stored:
             for month, row in last.items():
                 (further if month in mapping.current else first).append(row)
         self.add_versions(added)
-        bulk.insert(self.connection, tables.current_mapping, first)
+        self.show_first(first)
         bulk.replace(self.connection, tables.current_mapping, further)
 
     def add_versions(self, rows: list[bulk.Values]) -> None:
@@ -289,16 +291,29 @@ class Stored:
                 digest.add(list(map(_HASHED, of_customer)))
                 self._digests[customer_id] = digest, _PLACE(of_customer[-1])
 
+    def show_first(self, rows: list[bulk.Values]) -> None:
+        """Makes *rows* current, of mapping periods that were not."""
+        bulk.insert(self.connection, tables.current_mapping, rows)
+        self.moved.update(map(_CUSTOMER, rows))
+
     def show_new(self) -> None:
         """Makes the last version of each month of the new customers the current one, when all are stored."""
         for customer_id in sorted(self.new_customers):
             if self.added[customer_id]:
                 self.connection.execute(_SHOW_LAST, {"of_customer": customer_id})
+                self.moved.add(customer_id)
+
+    def keep_places(self) -> None:
+        """Makes the places anew of those whose mapping periods became others, when all are."""
+        for customer_id in sorted(self.moved):
+            places.keep(self.connection, customer_id)
 
     def let_fall(self, customer_id: int, contract_id: int, months: Collection[int]) -> None:
         """Takes these months out of the current state; their versions stay. Reading 27."""
         bulk.delete(self.connection, tables.current_mapping, [(customer_id, contract_id, month) for month in months])
         self.fallen += len(months)
+        if months:
+            self.moved.add(customer_id)
 
     def needed(self, narrowed: Narrowed, begin: datetime, end: datetime | None) -> tuple[int, datetime] | None:
         """A contract with a mapping period that begins in that time and needs the subaccount, and where it begins."""

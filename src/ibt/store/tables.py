@@ -18,7 +18,18 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, ForeignKeyConstraint, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+)
 from sqlalchemy.types import UserDefinedType
 
 from ibt.rules.model import Month
@@ -107,6 +118,9 @@ NO_HASH = "0" * 64
 
 #: SQLite compares texts by code point of itself; PostgreSQL does under this collation.
 CodePoints = Text().with_variant(Text(collation="C"), "postgresql")
+
+#: The parameter that says whose data are asked for.
+CUSTOMER_ID: BindParameter[int] = bindparam("customer_id", type_=Integer)
 
 customer = Table(
     "customer",
@@ -207,6 +221,18 @@ current_mapping = Table(
     sqlite_with_rowid=False,
     # PostgreSQL writes a changed row beside the old one where there is room: no index has to learn of it.
     postgresql_with={"fillfactor": 70},
+)
+
+# How many current mappings the customer has up to some of its contracts, and the key of the last of them: made anew
+# whenever a folder was loaded, see `ibt.store.places`.
+place = Table(
+    "place",
+    metadata,
+    Column("customer_id", Integer, primary_key=True, autoincrement=False),
+    Column("passed", BigInteger, primary_key=True, autoincrement=False),
+    Column("contract_id", Integer, nullable=False),
+    Column("month", EasternMonth, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 mapping_version = Table(

@@ -20,8 +20,8 @@ from ibt.store import audit
 from ibt.store.audit import Deed, Head
 from ibt.store.dialects import ForEach
 from ibt.store.question import Change, Question
-from ibt.store.reads import CUSTOMER_ID
 from ibt.store.tables import (
+    CUSTOMER_ID,
     CodePoints,
     current_mapping,
     customer_state,
