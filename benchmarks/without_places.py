@@ -1,5 +1,5 @@
 """
-`ibt`, with a memory for totals alone: not where a page ended, so that each page is looked for from the first on.
+`ibt`, with a memory for totals alone: not where a page ended, so that each page is looked for from the table's.
 
 The service keeps a place for each hundred versions, which is more than a load of some seconds can make it forget.
 What a page costs of which neither bytes nor position are known can be measured only so.

@@ -41,7 +41,8 @@ def faults(statement: str, *, whole_market: bool = False) -> tuple[str, ...]:
     plain = " ".join(statement.replace('"', "").lower().split())
     if _DEFINITION.match(plain) or _EMPTYING.fullmatch(plain):
         return ()
-    return tuple(_faults(plain, whole_market=whole_market))
+    selects = plain.split(" except ")  # each of which is a statement of its own
+    return tuple(fault for select in selects for fault in _faults(select, whole_market=whole_market))
 
 
 def _faults(statement: str, *, whole_market: bool) -> Iterator[str]:
@@ -61,7 +62,7 @@ def _faults(statement: str, *, whole_market: bool) -> Iterator[str]:
 
 
 #: The modules whose statements are on the whole market, and not on the data of one customer.
-WHOLE_MARKET = {"bulk.py", "chains.py", "export.py", "loading.py", "standing.py", "versions.py"}
+WHOLE_MARKET = {"bulk.py", "chains.py", "export.py", "loading.py", "places.py", "standing.py", "versions.py"}
 
 
 @lru_cache(maxsize=1)

@@ -478,7 +478,7 @@ DISTORTED = {
     ),
     "a place that is not there": (
         "insert into place (customer_id, passed, contract_id, month) values (1, 7, 999999, 201508)",
-        "customer 1, contract 999999, 2015-08: a place is kept that is not there, from which wrong pages are shown.",
+        "customer 1, contract 999999, 2015-08: the row of place is wrong, and so are the pages that it leads to.",
     ),
     "an older version that is current": (
         f"update current_mapping set sequence = 3, subaccount_id = 'A' where {VERSIONS}",
@@ -542,6 +542,21 @@ def test_what_sqlite_lets_be_put_into_a_column_is_told_and_not_stumbled_over(tmp
         connection.execute(text(f"update audit set {column} = x'ff' where customer_id = 1"))
         connection.execute(text("update mapping_version set audit_number = 'none' where customer_id = 1"))
         assert faults(connection)
+    database.close()
+
+
+@pytest.mark.parametrize("table", ["current_mapping", "place"])
+@pytest.mark.parametrize(("month", "shown"), [("201513", "2015-13"), ("0", "0-00"), ("'x'", "'x'")])
+def test_a_month_that_is_none_is_told(tmp_path: Path, table: str, month: str, shown: str) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'ibt.db'}")
+    database.upgrade()
+    with database.updating() as connection:
+        loading.load(connection, loading.read_market(write_market(tmp_path), NOW, Faults()))
+    with tampering(database) as connection:
+        if table == "place":
+            connection.execute(text("insert into place values (1, 1, 999999, 201508)"))
+        connection.execute(text(f"update {table} set month = {month} where contract_id = 999999 and month = 201508"))
+        assert any(fault.startswith(f"customer 1, contract 999999, {shown}: ") for fault in faults(connection))
     database.close()
 
 

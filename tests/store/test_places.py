@@ -90,7 +90,8 @@ def check(database: Database) -> dict[int, int]:
     with database.reading() as connection:
         for customer_id in (1, 2, 3):
             assert kept(connection, customer_id) == expected(connection, customer_id)
-        assert not any(places.astray(connection, customer_id) for customer_id in (1, 2, 3))
+        assert connection.execute(places.astray(None)).all() == []
+        assert places.are_whole(connection)
         return {customer_id: len(kept(connection, customer_id)) for customer_id in (1, 2, 3)}
 
 
@@ -202,5 +203,25 @@ def test_a_place_that_is_not_there_is_found(market: Database) -> None:
     with market.updating() as connection:
         connection.execute(place.update().where(place.c.customer_id == 2).values(passed=place.c.passed + 1))
     with market.reading() as connection:
-        assert places.astray(connection, 2) == kept(connection, 2) != []
-        assert places.astray(connection, 1) == []
+        strayed = connection.execute(places.astray(None)).all()
+        assert [(row[0], row[1]) for row in strayed] == [(2, each.passed) for each in kept(connection, 2)] != []
+        assert connection.execute(places.astray(1)).all() == []
+        assert connection.execute(places.astray(2)).all() == strayed
+
+
+#: What may have become of the rows of `place`.
+SPOILT = {
+    "wrong": "update place set passed = passed + 1 where customer_id = 2",
+    "missing": "delete from place where customer_id = 1 and passed > 500",
+    "of nobody": "insert into place values (3, 100, 999999, 201509)",
+}
+
+
+@pytest.mark.parametrize("statement", SPOILT.values(), ids=SPOILT)
+def test_places_that_are_not_right_are_made_anew(market: Database, statement: str) -> None:
+    assert not loading.mend_places(market)
+    with market.updating() as connection:
+        connection.execute(text(statement))
+    assert loading.mend_places(market)
+    check(market)
+    assert not loading.mend_places(market)

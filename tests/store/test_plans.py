@@ -50,6 +50,7 @@ SMALL, LARGE = MARKET.of_other(1), MARKET.of_other(2)
 KNOWN = 3_000
 
 AUGUST = eastern_days(date(2015, 8, 1), date(2015, 8, 31))
+AUGUST_2015 = Month("2015-08")
 LATE = eastern_days(date(2019, 12, 1), date(2019, 12, 31))
 SPRING = eastern_days(date(2015, 3, 1), date(2015, 5, 31))
 
@@ -452,6 +453,21 @@ def test_a_filter_that_chooses_contracts_passes_over_contracts_and_not_over_vers
         costs.append(planner.cost(asked))
     of_contracts, of_versions = costs
     assert of_contracts < of_versions / 2
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_a_page_behind_a_place_reads_each_version_once(planner: Planner, query: Query) -> None:
+    """And not all later ones for each contract. PostgreSQL may come to each by an index of its own, in two pages."""
+    limit = 25
+    with planner.asked() as counting, planner.database.reading() as connection:
+        reads.total(connection, LARGE, query)
+    with planner.asked() as paging, planner.database.reading() as connection:
+        reads.page(connection, LARGE, replace(query, start=500, limit=limit), Place(500, CONTRACT - 500, AUGUST_2015))
+        reads.page(connection, LARGE, replace(query, limit=limit))
+    if planner.database.sqlite:
+        assert planner.cost(paging) < 3 * planner.cost(counting) + 120 * limit
+    else:
+        assert planner.cost(paging) < 2 * MARKET.versions_of(LARGE)
 
 
 def test_a_name_that_no_subaccount_has_is_not_looked_for_in_each_version(planner: Planner) -> None:

@@ -64,15 +64,17 @@ def serve(config: _Config = None, check: _Check = False, **options: str | None) 
 
 
 def upgrade(config: _Config = None, database: _Database = None) -> None:
-    """Bring the schema of the database up to date; makes it where there is none."""
-    from ibt.store import Database, Unusable
+    """Bring the schema of the database up to date; makes it where there is none. Then see to the table place."""
+    from ibt.cli.database import told
+    from ibt.store import Database
+    from ibt.store.loading import mend_places
 
-    try:
+    with told("The schema is up to date, but the table place was not looked at"):
         store = Database(database_url(config, database))
         store.upgrade()
         print(store.status())  # noqa: T201 - what was asked for
-    except Unusable as unusable:
-        _end_where([str(unusable)])
+        if mend_places(store):
+            print("The rows of place were not right, and were made anew.")  # noqa: T201 - what came of it
 
 
 def status(config: _Config = None, database: _Database = None) -> None:

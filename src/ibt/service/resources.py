@@ -277,8 +277,9 @@ def _page(connection: Connection, asked: Asked, query: Query, place: Place | Non
 
 def _is_soon_made(query: Query, counted: Counted | None) -> bool:
     """Whether the page takes no longer than to hand it to a thread."""
-    soon = counted is not None and counted.seconds < _SOON_COUNTED if query.filtered else True
-    return soon and query.limit <= _MOST_AT_ONCE
+    if query.limit > _MOST_AT_ONCE:
+        return False
+    return not query.filtered or (counted is not None and counted.seconds < _SOON_COUNTED)
 
 
 def mapping_history(connection: Connection, asked: Asked) -> Reply:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from ibt.rules.periods import write_time
-from ibt.store import bulk, places, tables
+from ibt.store import places
 from ibt.store.audit import (
     HEAD,
     OPERATOR,
@@ -33,7 +33,7 @@ from ibt.store.audit import (
 from ibt.store.tables import audit, current_mapping, customer_state, mapping_version
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select
 
 #: How many rows are fetched at a time.
 _CHUNK = 5_000
@@ -119,7 +119,7 @@ def _of(customer_id: int | None, statement: Select[Any], table: sa.Table) -> Sel
     return statement if customer_id is None else statement.where(table.c.customer_id == customer_id)
 
 
-def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+def _streamed(connection: Connection, statement: Select[Any] | CompoundSelect[Any]) -> Iterator[Any]:
     # A server-side cursor: else all rows would be fetched before the first one is here.
     return iter(connection.execute(statement, execution_options={"yield_per": _CHUNK}))
 
@@ -395,7 +395,7 @@ _ASTRAY = (
 
 
 def _faults_of_order(connection: Connection, customer_id: int | None) -> Iterator[str]:
-    """The versions of a period are numbered as they came, the last is shown, and no place is kept elsewhere."""
+    """The versions of a period are numbered as they came, the last is shown, and places lead there."""
     numbered = _of(customer_id, _numbered, mapping_version).subquery("numbered")
     disordered = (
         select(numbered.c.customer_id, numbered.c.contract_id, numbered.c.month)
@@ -407,15 +407,13 @@ def _faults_of_order(connection: Connection, customer_id: int | None) -> Iterato
         yield f"{_named(*period)}: the mapping versions are not in the order in which they came."
     for period in _streamed(connection, _of(customer_id, _ASTRAY, current_mapping)):
         yield f"{_named(*period)}: the current mapping is not the last version."
-    placed = _of(customer_id, select(tables.place.c.customer_id).distinct(), tables.place)
-    for id_ in connection.execute(placed).scalars().all():
-        for place in places.astray(connection, id_):
-            period = _named(id_, place.contract_id, bulk.number(place.month))
-            yield f"{period}: a place is kept that is not there, from which wrong pages are shown."
+    for id_, _, contract_id, month in _streamed(connection, places.astray(customer_id)):
+        yield f"{_named(id_, contract_id, month)}: the row of place is wrong, and so are the pages that it leads to."
 
 
-def _named(customer_id: int, contract_id: int, month: int) -> str:
-    return f"customer {customer_id}, contract {contract_id}, {month // 100}-{month % 100:02}"
+def _named(customer_id: int, contract_id: int, month: object) -> str:
+    shown = f"{month // 100}-{month % 100:02}" if isinstance(month, int) else f"{month!r}"  # SQLite takes anything
+    return f"customer {customer_id}, contract {contract_id}, {shown}"
 
 
 # --- verifying a file ---------------------------------------------------------------------------------------

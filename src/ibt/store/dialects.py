@@ -1,6 +1,6 @@
 """
 What SQLite and PostgreSQL say differently: a wildcard pattern, a list of ids as one parameter, a change of many rows,
-a comparison that is no reason to use an index, what is read first.
+a comparison that is no reason to use an index, a condition for one of them alone, what is read first.
 
 Reading 16.
 """
@@ -144,6 +144,24 @@ def _plus(element: not_by_index, compiler: Any, **options: Any) -> str:
 def _as_it_is(element: not_by_index, compiler: Any, **options: Any) -> str:
     (column,) = (compiler.process(clause, **options) for clause in element.clauses)
     return f"{column}"
+
+
+class on_sqlite(_Condition):  # noqa: N801 (used as a function of SQL)
+    """A condition that only SQLite is told."""
+
+    inherit_cache = True
+    name = "on_sqlite"
+
+
+@compiles(on_sqlite, "sqlite")
+def _told(element: on_sqlite, compiler: Any, **options: Any) -> str:
+    (condition,) = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{condition}"
+
+
+@compiles(on_sqlite, "postgresql")
+def _not_told(element: on_sqlite, compiler: Any, **options: Any) -> str:
+    return "TRUE"
 
 
 class InThisOrder(sa.Join):

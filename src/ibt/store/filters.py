@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 from ibt.rules.model import Category, Month
 from ibt.rules.periods import month_of
 from ibt.rules.queries import Pattern
-from ibt.store.dialects import InThisOrder, matching, not_by_index
+from ibt.store.dialects import InThisOrder, matching, not_by_index, on_sqlite
 from ibt.store.tables import (
     CUSTOMER_ID,
     MAPPING_BY_MONTH,
@@ -76,7 +76,8 @@ def _named(*, pattern: bool) -> ColumnElement[bool]:
     """
     The name in effect at the period's begin; where there is none, nothing matches. Reading 22.
 
-    The subaccounts that ever had the name are looked for once, and only their versions are asked when they had it.
+    SQLite looks for the subaccounts that ever had the name first, once, and asks only their versions when they had
+    it. PostgreSQL does so of itself, and would expect fewer versions than there are if it were told.
     """
     version = subaccount_version.c
     had = (
@@ -96,7 +97,7 @@ def _named(*, pattern: bool) -> ColumnElement[bool]:
         .correlate(current_mapping)
         .exists()
     )
-    return sa.and_(current_mapping.c.subaccount_id.in_(had), has)
+    return sa.and_(on_sqlite(current_mapping.c.subaccount_id.in_(had)), has)
 
 
 def _in_days(*, one_month: bool) -> ColumnElement[bool]:
@@ -152,13 +153,14 @@ def values_of(customer_id: int, query: Query, shape: Shape) -> dict[str, Any]:
     return values
 
 
-#: SQLite would read the versions first, and look up the contract of each.
+#: SQLite would read the versions first, and look up the contract of each; or, behind a place, all later versions for
+#: each contract, as if what is asked of the one's id were asked of the other's.
 _VERSIONS_BY_CONTRACT = InThisOrder(
     contract,
     current_mapping,
     sa.and_(
         current_mapping.c.customer_id == contract.c.customer_id,
-        current_mapping.c.contract_id == contract.c.contract_id,
+        current_mapping.c.contract_id == not_by_index(contract.c.contract_id),
     ),
 )
 

@@ -26,9 +26,9 @@ from sqlalchemy import delete, select
 from ibt.rules.faults import Faults, Rule
 from ibt.rules.mappings import change
 from ibt.rules.model import DEFAULT_SUBACCOUNT, SubaccountVersion
-from ibt.store import audit, bulk, people, tables
+from ibt.store import audit, bulk, people, places, tables
 from ibt.store.market import Grant, Market, MarketContract, MarketFiles, Narrowed
-from ibt.store.standing import Nothing, Stored, mapping_version
+from ibt.store.standing import Nothing, Stored, lock_out_folders, mapping_version
 from ibt.store.versions import Key, MappingVersions, Version, VersionFiles, births, periods_of, version_row
 from ibt.store.writes import new_revision
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ibt.store.database import Database
 
-__all__ = ["Market", "Report", "clear", "load", "load_folder", "load_over", "read_market"]
+__all__ = ["Market", "Report", "clear", "load", "load_folder", "load_over", "mend_places", "read_market"]
 
 #: How many contracts are stored, born or changed at a time.
 CHUNK = 1_000
@@ -159,6 +159,21 @@ def load_folder(  # noqa: PLR0913 - two of them are options
     except _Undone:
         pass
     return report
+
+
+def mend_places(database: Database) -> bool:
+    """
+    Makes the places of all customers anew where one is missing or wrong, and tells whether one was.
+
+    A program that knows no places leaves them as they are when it loads. Raises Unavailable.
+    """
+    with database.reading() as connection:
+        if places.are_whole(connection):
+            return False
+    with database.updating() as connection:
+        lock_out_folders(connection)
+        places.keep_all(connection)
+    return True
 
 
 def load_over(

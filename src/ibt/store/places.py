@@ -9,16 +9,17 @@ docs/decisions/0031.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
 
+from ibt.store.audit import as_kept
 from ibt.store.question import Question
 from ibt.store.tables import CUSTOMER_ID, current_mapping, place
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import CompoundSelect, Connection, Select
 
     from ibt.rules.model import Month
 
@@ -31,7 +32,7 @@ class Place(NamedTuple):
     month: Month
 
 
-#: There is a place at the end of the contract in which each so many versions are full.
+#: One place for each so many versions: at the end of the contract that completes them.
 BETWEEN = 100
 
 #: After every place.
@@ -39,31 +40,35 @@ _LAST = 2**63 - 1
 
 _OF_CUSTOMER: sa.BindParameter[int] = bindparam("of_customer", type_=sa.Integer)
 
-_contracts = (
-    select(
-        current_mapping.c.contract_id,
-        func.max(current_mapping.c.month).label("month"),
-        func.count().label("versions"),
-    )
-    .where(current_mapping.c.customer_id == _OF_CUSTOMER)
-    .group_by(current_mapping.c.contract_id)
-    .subquery("contracts")
-)
-_passed = select(
-    _contracts,
-    sa.cast(func.sum(_contracts.c.versions).over(order_by=_contracts.c.contract_id), sa.BigInteger).label("passed"),
-).subquery("passed")
-_MADE = select(_passed.c.passed, _passed.c.contract_id, _passed.c.month).where(
-    _passed.c.passed // BETWEEN > (_passed.c.passed - _passed.c.versions) // BETWEEN
-)
-_KEPT = select(place.c.passed, place.c.contract_id, place.c.month)
+
+def _made(contracts: Select[Any]) -> Select[Any]:
+    """The places of customers by their *contracts*: how many versions each has, and the month of the last."""
+    one = contracts.subquery("contracts")
+    passed = func.sum(one.c.versions).over(partition_by=one.c.customer_id, order_by=one.c.contract_id)
+    of = select(one, sa.cast(passed, sa.BigInteger).label("passed")).subquery("passed").c
+    complete = of.passed // BETWEEN > (of.passed - of.versions) // BETWEEN
+    return select(of.customer_id, of.passed, of.contract_id, of.month).where(complete)
+
+
+_CONTRACTS = select(
+    current_mapping.c.customer_id,
+    current_mapping.c.contract_id,
+    func.max(as_kept(current_mapping.c.month)).label("month"),
+    func.count().label("versions"),
+).group_by(current_mapping.c.customer_id, current_mapping.c.contract_id)
+_KEPT = select(*map(as_kept, place.c))
+
+
+def _insert(made: Select[Any]) -> sa.Insert:
+    return sa.insert(place).from_select([column.name for column in place.c], made)
+
+
 _FORGET = sa.delete(place).where(place.c.customer_id == _OF_CUSTOMER)
-_KEEP = sa.insert(place).from_select(
-    ["passed", "contract_id", "month", "customer_id"], _MADE.add_columns(_OF_CUSTOMER)
-)
+_KEEP = _insert(_made(_CONTRACTS.where(current_mapping.c.customer_id == _OF_CUSTOMER)))
 
 _NEAREST = Question(
-    _KEPT.where(
+    select(place.c.passed, place.c.contract_id, place.c.month)
+    .where(
         place.c.customer_id == CUSTOMER_ID,
         place.c.passed <= bindparam("start", type_=sa.BigInteger),
     )
@@ -78,6 +83,18 @@ def keep(connection: Connection, customer_id: int) -> None:
     connection.execute(_KEEP, {"of_customer": customer_id})
 
 
+def keep_all(connection: Connection) -> None:
+    """Makes the places of all customers anew, while no folder is loaded."""
+    connection.execute(sa.delete(place))
+    connection.execute(_insert(_made(_CONTRACTS)))
+
+
+def are_whole(connection: Connection) -> bool:
+    """Whether each place is there, and none that is wrong."""
+    missing = _made(_CONTRACTS).except_(_KEPT).limit(1)
+    return connection.execute(astray(None).limit(1)).first() is None and connection.execute(missing).first() is None
+
+
 def nearest(connection: Connection, customer_id: int, start: int = _LAST) -> Place | None:
     """The last place with at most *start* versions of the customer up to there; None where there is none."""
     for row in _NEAREST.ask(connection, {"customer_id": customer_id, "start": start}):
@@ -85,14 +102,14 @@ def nearest(connection: Connection, customer_id: int, start: int = _LAST) -> Pla
     return None
 
 
-def astray(connection: Connection, customer_id: int) -> list[Place]:
+def astray(customer_id: int | None) -> CompoundSelect[Any]:
     """
-    The customer's places that are kept and not there: from these, wrong pages are shown.
+    The rows of `place`, as the tables keep them, that are wrong: of one customer, or of all.
 
-    Without a place a page is only found more slowly.
+    From these wrong pages are shown; without a place a page is only found more slowly.
     """
-    made = set(connection.execute(_MADE, {"of_customer": customer_id}))
-    kept = connection.execute(
-        _KEPT.where(place.c.customer_id == _OF_CUSTOMER).order_by(place.c.passed), {"of_customer": customer_id}
-    )
-    return [Place(*row) for row in kept if row not in made]
+    kept, contracts = _KEPT, _CONTRACTS
+    if customer_id is not None:
+        kept = kept.where(place.c.customer_id == customer_id)
+        contracts = contracts.where(current_mapping.c.customer_id == customer_id)
+    return kept.except_(_made(contracts)).order_by("customer_id", "passed")

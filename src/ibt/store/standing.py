@@ -145,10 +145,20 @@ _FIRST = audit.Head()
 
 #: Of a row of `mapping_version`: the customer, its place in `audit.VERSION_ORDER`, and what is hashed of it.
 _CUSTOMER: Callable[[bulk.Values], int] = itemgetter(0)
-_PLACE: Callable[[bulk.Values], bulk.Values] = itemgetter(1, 2, 3)
+_IN_ORDER: Callable[[bulk.Values], bulk.Values] = itemgetter(1, 2, 3)
 _HASHED: Callable[[bulk.Values], bulk.Values] = itemgetter(1, 2, 4, 5, 6, 7)  # `audit.VERSION_COLUMNS`
 
 _NONE = audit.VersionsDigest()
+
+
+def lock_out_folders(connection: Connection) -> None:
+    """
+    Lets no folder be loaded until the transaction ends, but by this one: SQLite has one writer anyway.
+
+    Only loading locks several customers, so that no two transactions can wait for each other.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(sa.func.pg_advisory_xact_lock(_LOADING)))
 
 
 class Stored:
@@ -176,13 +186,8 @@ class Stored:
         self._disordered: set[int] = set()
 
     def lock_out_other_folders(self) -> None:
-        """
-        Makes this the only folder that is being loaded, until the transaction ends: SQLite has one writer anyway.
-
-        Only loading locks several customers, so that no two transactions can wait for each other.
-        """
-        if self.connection.dialect.name == "postgresql":
-            self.connection.execute(select(sa.func.pg_advisory_xact_lock(_LOADING)))
+        """Makes this the only folder that is being loaded, until the transaction ends."""
+        lock_out_folders(self.connection)
 
     def lock(self, customer_ids: Iterable[int]) -> None:
         """Keeps updates of these customers out until the transaction ends, in ascending order."""
@@ -285,11 +290,11 @@ class Stored:
             of_customer = list(run)
             self.added[customer_id] += len(of_customer)
             digest, last = self._digests.get(customer_id) or (audit.VersionsDigest(), ())
-            if customer_id in self._disordered or _PLACE(of_customer[0]) < last:
+            if customer_id in self._disordered or _IN_ORDER(of_customer[0]) < last:
                 self._disordered.add(customer_id)
             else:
                 digest.add(list(map(_HASHED, of_customer)))
-                self._digests[customer_id] = digest, _PLACE(of_customer[-1])
+                self._digests[customer_id] = digest, _IN_ORDER(of_customer[-1])
 
     def show_first(self, rows: list[bulk.Values]) -> None:
         """Makes *rows* current, of mapping periods that were not."""

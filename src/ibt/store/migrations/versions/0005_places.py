@@ -28,7 +28,7 @@ _KEEP = """
 
 
 def upgrade() -> None:
-    # A program that knows schema 0004 does without them; but what it loads makes none.
+    # A program that knows schema 0004 reads without them, but must not load: it would leave them as they are.
     op.create_table(
         "place",
         sa.Column("customer_id", sa.Integer, primary_key=True, autoincrement=False),
