@@ -70,16 +70,15 @@ def test_a_statement_of_the_service_becomes_one_of_pgbench() -> None:
             },
         ),
     ]
-    script = pgbench._script([("BEGIN", None), *seen, ("COMMIT", None)], {"start": "random(0, 9)"})
+    script = pgbench._script([("BEGIN", None), *seen, ("COMMIT", None)])
     assert script.text.splitlines() == [
-        r"\set start random(0, 9)",
         r"\set number :number + 1",
         "BEGIN;",
-        "SELECT a FROM b WHERE c = :c_1::INTEGER AND d LIKE 'x%' LIMIT :start::BIGINT;",
+        "SELECT a FROM b WHERE c = :c_1::INTEGER AND d LIKE 'x%' LIMIT :start_1::BIGINT;",
         "INSERT INTO a VALUES (:number::INTEGER, NULL, '', :ids_2::INTEGER[]);",
         "COMMIT;",
     ]
-    assert script.values == {"c_1": "7", "ids_2": "{1,2}"}
+    assert script.values == {"c_1": "7", "start_1": "0", "ids_2": "{1,2}"}
 
 
 def test_what_is_asked_of_a_market_is_in_it() -> None:

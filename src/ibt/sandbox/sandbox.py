@@ -182,8 +182,8 @@ def _told_to_end() -> Iterator[Callable[[], None]]:
         if not (told and unraisable.exc_type is KeyboardInterrupt):
             tell_of_lost(unraisable)
 
-    sys.unraisablehook = lost
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    sys.unraisablehook = lost
     try:
         yield end_if_told
         end_if_told()
