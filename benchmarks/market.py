@@ -118,9 +118,7 @@ def build(database: Database, market: Market) -> None:
     with database.updating() as connection:
         for statement in _statements(market):
             connection.execute(text(statement))  # to psycopg, a % that is alone is no operator
-        for customer_id in range(1, market.of_other(len(market.others))):
-            if market.versions_of(customer_id) >= places.BETWEEN:
-                places.keep(connection, customer_id)
+        places.keep_all(connection)
     if not database.sqlite:  # which collects no statistics of itself, and the service does not tell it to
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE")

@@ -260,8 +260,7 @@ def _planner(url: str, kind: str) -> Iterator[Planner]:
             *_late_contract(LARGE),
         ):
             connection.execute(text(statement))
-        for customer_id in (SMALL, LARGE):
-            places.keep(connection, customer_id)
+        places.keep_all(connection)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE" if database.sqlite else "VACUUM ANALYZE")
         if kind == "sqlite without statistics":

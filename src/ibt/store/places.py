@@ -15,10 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, func, select
 
 from ibt.store.audit import as_kept
+from ibt.store.dialects import one_of
 from ibt.store.question import Question
 from ibt.store.tables import CUSTOMER_ID, current_mapping, place
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import CompoundSelect, Connection, Select
 
     from ibt.rules.model import Month
@@ -33,12 +36,10 @@ class Place(NamedTuple):
 
 
 #: One place for each so many versions: at the end of the contract that completes them.
-BETWEEN = 100
+_BETWEEN = 100
 
 #: After every place.
 _LAST = 2**63 - 1
-
-_OF_CUSTOMER: sa.BindParameter[int] = bindparam("of_customer", type_=sa.Integer)
 
 
 def _made(contracts: Select[Any]) -> Select[Any]:
@@ -46,7 +47,7 @@ def _made(contracts: Select[Any]) -> Select[Any]:
     one = contracts.subquery("contracts")
     passed = func.sum(one.c.versions).over(partition_by=one.c.customer_id, order_by=one.c.contract_id)
     of = select(one, sa.cast(passed, sa.BigInteger).label("passed")).subquery("passed").c
-    complete = of.passed // BETWEEN > (of.passed - of.versions) // BETWEEN
+    complete = of.passed // _BETWEEN > (of.passed - of.versions) // _BETWEEN
     return select(of.customer_id, of.passed, of.contract_id, of.month).where(complete)
 
 
@@ -63,8 +64,8 @@ def _insert(made: Select[Any]) -> sa.Insert:
     return sa.insert(place).from_select([column.name for column in place.c], made)
 
 
-_FORGET = sa.delete(place).where(place.c.customer_id == _OF_CUSTOMER)
-_KEEP = _insert(_made(_CONTRACTS.where(current_mapping.c.customer_id == _OF_CUSTOMER)))
+_FORGET = sa.delete(place).where(one_of(place.c.customer_id, "customer_ids"))
+_KEEP = _insert(_made(_CONTRACTS.where(one_of(current_mapping.c.customer_id, "customer_ids"))))
 
 _NEAREST = Question(
     select(place.c.passed, place.c.contract_id, place.c.month)
@@ -77,10 +78,12 @@ _NEAREST = Question(
 )
 
 
-def keep(connection: Connection, customer_id: int) -> None:
-    """Makes the customer's places anew, after its mapping periods became others, in the same transaction."""
-    connection.execute(_FORGET, {"of_customer": customer_id})
-    connection.execute(_KEEP, {"of_customer": customer_id})
+def keep(connection: Connection, customer_ids: Collection[int]) -> None:
+    """Makes the places of customers anew, in the transaction in which their mapping periods became others."""
+    if customer_ids:
+        of = {"customer_ids": sorted(customer_ids)}
+        connection.execute(_FORGET, of)
+        connection.execute(_KEEP, of)
 
 
 def keep_all(connection: Connection) -> None:

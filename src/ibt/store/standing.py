@@ -310,8 +310,7 @@ class Stored:
 
     def keep_places(self) -> None:
         """Makes the places anew of those whose mapping periods became others, when all are."""
-        for customer_id in sorted(self.moved):
-            places.keep(self.connection, customer_id)
+        places.keep(self.connection, self.moved)
 
     def let_fall(self, customer_id: int, contract_id: int, months: Collection[int]) -> None:
         """Takes these months out of the current state; their versions stay. Reading 27."""
