@@ -172,7 +172,16 @@ def serve(folder: Path, url: str, by: str, noted: Path) -> None:
     number, timer = (
         (signal.SIGPROF, signal.ITIMER_PROF) if by == "processor" else (signal.SIGALRM, signal.ITIMER_REAL)
     )
-    signal.signal(number, lambda _number, frame: seen.update((room_of(frame),)))
+    noting = False
+
+    def note(_number: int, frame: FrameType | None) -> None:
+        nonlocal noting
+        if not noting:  # a slow machine is interrupted again before it has noted
+            noting = True
+            seen.update((room_of(frame),))
+            noting = False
+
+    signal.signal(number, note)
     listener = server.listen("127.0.0.1", 0)
 
     def ready() -> None:

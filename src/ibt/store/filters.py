@@ -7,14 +7,16 @@ Clauses 3.2.3, 3.2.4. Readings 16-18, 22, 23.
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, select
+from sqlalchemy import ColumnElement, bindparam, select
 
 from ibt.rules.model import Category, Month
 from ibt.rules.periods import month_of
 from ibt.rules.queries import Pattern
+from ibt.store import places
 from ibt.store.dialects import InThisOrder, matching, not_by_index, on_sqlite
 from ibt.store.tables import (
     CUSTOMER_ID,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Index, Select
+    from sqlalchemy import Index, Select
 
     from ibt.rules.queries import Query
     from ibt.store.places import Place
@@ -175,12 +177,25 @@ def _key(shape: Shape) -> tuple[ColumnElement[int], ColumnElement[Month]]:
     return (contract if _by_contract(shape) else current_mapping).c.contract_id, current_mapping.c.month
 
 
-def selected(columns: Iterable[ColumnElement[Any]], shape: Shape, *, seek: bool) -> Select[Any]:
-    """The current versions of the customer that the filters of *shape* leave; with *seek*, those behind a place."""
+class Behind(Enum):
+    """Behind what the versions of a statement are: nothing, a place that is given, or the nearest that is kept."""
+
+    NOTHING = "nothing"
+    GIVEN = "given"
+    NEAREST = "nearest"
+
+
+_ENDED: dict[Behind, tuple[ColumnElement[Any], ColumnElement[Any]]] = {
+    Behind.GIVEN: (bindparam("ended_contract", type_=sa.Integer), bindparam("ended_month", type_=EasternMonth)),
+    Behind.NEAREST: places.NEAREST_KEY,
+}
+
+
+def selected(columns: Iterable[ColumnElement[Any]], shape: Shape, behind: Behind) -> Select[Any]:
+    """The current versions of the customer that the filters of *shape* leave, *behind* a place."""
     selected = select(*columns).where(*(_FILTERS[name][1](pattern) for name, pattern in shape))
-    if seek:
+    if ended := _ENDED.get(behind):
         key = _key(shape)
-        ended = (bindparam("ended_contract", type_=sa.Integer), bindparam("ended_month", type_=EasternMonth))
         selected = selected.where(sa.tuple_(*key) > sa.tuple_(*ended))
         if _by_contract(shape):  # which is no order of one table: what of it an index knows is said once more
             selected = selected.where(key[0] >= ended[0])
@@ -194,16 +209,17 @@ def index(shape: Shape) -> Index | None:
     return MAPPING_BY_MONTH if ("begin", True) in shape and not _by_contract(shape) else None
 
 
-def page_of(columns: Iterable[ColumnElement[Any]], shape: Shape, *, seek: bool) -> Select[Any]:
+def page_of(columns: Iterable[ColumnElement[Any]], shape: Shape, behind: Behind) -> Select[Any]:
     """
     The versions of a page, by the key alone: *limit* of them, after the first *start*.
 
-    With *seek*, these are counted from behind a place.
+    Where a place is given, these are counted from behind it.
     """
     start, limit = (bindparam(name, type_=sa.BigInteger) for name in ("start", "limit"))
-    return selected(columns, shape, seek=seek).order_by(*_key(shape)).offset(start).limit(limit)
+    passed = start - places.NEAREST_PASSED if behind is Behind.NEAREST else start
+    return selected(columns, shape, behind).order_by(*_key(shape)).offset(passed).limit(limit)
 
 
-def behind(ended: Place | None) -> dict[str, Any]:
-    """The values of a statement with *seek*; none where no place is known."""
+def values_behind(ended: Place | None) -> dict[str, Any]:
+    """The values of a statement behind a place that is given; none where there is none."""
     return {} if ended is None else {"ended_contract": ended.contract_id, "ended_month": ended.month}

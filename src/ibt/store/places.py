@@ -67,15 +67,25 @@ def _insert(made: Select[Any]) -> sa.Insert:
 _FORGET = sa.delete(place).where(one_of(place.c.customer_id, "customer_ids"))
 _KEEP = _insert(_made(_CONTRACTS.where(one_of(current_mapping.c.customer_id, "customer_ids"))))
 
-_NEAREST = Question(
+_START: sa.BindParameter[int] = bindparam("start", type_=sa.BigInteger)
+_nearest = (
     select(place.c.passed, place.c.contract_id, place.c.month)
-    .where(
-        place.c.customer_id == CUSTOMER_ID,
-        place.c.passed <= bindparam("start", type_=sa.BigInteger),
-    )
+    .where(place.c.customer_id == CUSTOMER_ID, place.c.passed <= _START)
     .order_by(place.c.passed.desc())
     .limit(1)
 )
+_NEAREST = Question(_nearest)
+
+_near = _nearest.cte("near")
+
+
+def _of_near(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return func.coalesce(select(column).scalar_subquery(), sa.literal_column("0"))
+
+
+#: The nearest place within a statement on the customer that starts at *start*; zeros where there is none.
+NEAREST_PASSED = _of_near(_near.c.passed)
+NEAREST_KEY = _of_near(_near.c.contract_id), _of_near(_near.c.month)
 
 
 def keep(connection: Connection, customer_ids: Collection[int]) -> None:

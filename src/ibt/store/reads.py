@@ -28,6 +28,7 @@ from ibt.rules.model import (
 )
 from ibt.store import filters, places
 from ibt.store.dialects import one_of
+from ibt.store.filters import Behind
 from ibt.store.question import Question
 from ibt.store.tables import (
     CUSTOMER_ID,
@@ -229,25 +230,25 @@ def _mappings(customer_id: int, rows: Iterable[tuple[Any, ...]]) -> list[Subacco
 
 
 @lru_cache(maxsize=128)
-def _count(shape: filters.Shape, *, seek: bool) -> Question:
-    return Question(filters.selected([func.count()], shape, seek=seek), filters.index(shape))
+def _count(shape: filters.Shape, behind: Behind) -> Question:
+    return Question(filters.selected([func.count()], shape, behind), filters.index(shape))
 
 
 @lru_cache(maxsize=128)
-def _page(shape: filters.Shape, *, seek: bool) -> Question:
+def _page(shape: filters.Shape, behind: Behind) -> Question:
     """The versions of a page first; then, in the same statement, what is shown of their contracts."""
     key = (current_mapping.c.customer_id, current_mapping.c.contract_id, current_mapping.c.month)
-    page = filters.page_of((*key, *_version_columns(current_mapping)), shape, seek=seek).subquery("page")
+    page = filters.page_of((*key, *_version_columns(current_mapping)), shape, behind).subquery("page")
     shown = _CONTRACTS.add_columns(*_version_columns(page))
     its_contract = sa.and_(page.c.customer_id == contract.c.customer_id, page.c.contract_id == contract.c.contract_id)
     return Question(shown.join(page, its_contract).order_by(page.c.contract_id, page.c.month), filters.index(shape))
 
 
 @lru_cache(maxsize=128)
-def _page_alone(shape: filters.Shape, *, seek: bool) -> Question:
+def _page_alone(shape: filters.Shape, behind: Behind) -> Question:
     """The versions of a page, each with the id of its contract alone."""
     columns = (current_mapping.c.contract_id, *_version_columns(current_mapping))
-    return Question(filters.page_of(columns, shape, seek=seek), filters.index(shape))
+    return Question(filters.page_of(columns, shape, behind), filters.index(shape))
 
 
 _THESE_CONTRACTS = Question(
@@ -260,7 +261,8 @@ def total(connection: Connection, customer_id: int, query: Query) -> int:
     shape = filters.shape_of(query)
     values = filters.values_of(customer_id, query, shape)
     ended = None if query.filtered else places.nearest(connection, customer_id)
-    ((counted,),) = _count(shape, seek=ended is not None).ask(connection, values | filters.behind(ended))
+    behind = Behind.GIVEN if ended else Behind.NOTHING
+    ((counted,),) = _count(shape, behind).ask(connection, values | filters.values_behind(ended))
     return int(counted) + (ended.passed if ended else 0)
 
 
@@ -282,16 +284,17 @@ def page(
 
     Clause 3.2.3. Readings 11, 12, 23.
     """
-    if ended is None and query.start and not query.filtered:
+    sqlite = connection.dialect.name == "sqlite"
+    nearest = ended is None and query.start and not query.filtered
+    if nearest and sqlite:
         ended = places.nearest(connection, customer_id, query.start)
+    behind = Behind.GIVEN if ended else Behind.NEAREST if nearest and not sqlite else Behind.NOTHING
     shape = filters.shape_of(query)
-    start = query.start - (ended.passed if ended else 0)
-    values = filters.values_of(customer_id, query, shape) | filters.behind(ended)
-    values |= {"start": start, "limit": query.limit}
-    seek = ended is not None
-    if connection.dialect.name == "sqlite":
-        return _shown(connection, customer_id, _page_alone(shape, seek=seek).ask(connection, values))
-    return _mappings(customer_id, _page(shape, seek=seek).ask(connection, values))
+    values = filters.values_of(customer_id, query, shape) | filters.values_behind(ended)
+    values |= {"start": query.start - (ended.passed if ended else 0), "limit": query.limit}
+    if sqlite:
+        return _shown(connection, customer_id, _page_alone(shape, behind).ask(connection, values))
+    return _mappings(customer_id, _page(shape, behind).ask(connection, values))
 
 
 def _shown(connection: Connection, customer_id: int, rows: Iterable[tuple[Any, ...]]) -> list[SubaccountMapping]:
