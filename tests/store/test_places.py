@@ -209,19 +209,37 @@ def test_a_place_that_is_not_there_is_found(market: Database) -> None:
         assert connection.execute(places.astray(2)).all() == strayed
 
 
-#: What may have become of the rows of `place`.
+#: What may have become of the rows of `place`, and who has seen wrong pages by them.
 SPOILT = {
-    "wrong": "update place set passed = passed + 1 where customer_id = 2",
-    "missing": "delete from place where customer_id = 1 and passed > 500",
-    "of nobody": "insert into place values (3, 100, 999999, 201509)",
+    "wrong": ("update place set passed = passed + 1 where customer_id = 2", [2]),
+    "missing": ("delete from place where customer_id = 1 and passed > 500", []),
+    "too many": ("insert into place values (3, 100, 999999, 201509)", [3]),
 }
 
 
-@pytest.mark.parametrize("statement", SPOILT.values(), ids=SPOILT)
-def test_places_that_are_not_right_are_made_anew(market: Database, statement: str) -> None:
+def revisions(database: Database) -> dict[int, str]:
+    with database.reading() as connection:
+        return {customer_id: reads.revision(connection, customer_id) for customer_id in (1, 2, 3)}
+
+
+@pytest.mark.parametrize(("statement", "renewed"), SPOILT.values(), ids=SPOILT)
+def test_places_that_are_not_right_are_made_anew(market: Database, statement: str, renewed: list[int]) -> None:
     assert not loading.mend_places(market)
     with market.updating() as connection:
         connection.execute(text(statement))
+    before = revisions(market)
     assert loading.mend_places(market)
     check(market)
+    after = revisions(market)
+    assert [customer_id for customer_id in before if before[customer_id] != after[customer_id]] == renewed
     assert not loading.mend_places(market)
+    assert revisions(market) == after
+
+
+def test_places_of_a_newer_schema_are_left_as_they_are(market: Database) -> None:
+    with market.updating() as connection:
+        connection.execute(text("delete from place where customer_id = 1"))
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    assert not loading.mend_places(market)
+    with market.reading() as connection:
+        assert kept(connection, 1) == []

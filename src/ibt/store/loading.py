@@ -26,7 +26,7 @@ from sqlalchemy import delete, select
 from ibt.rules.faults import Faults, Rule
 from ibt.rules.mappings import change
 from ibt.rules.model import DEFAULT_SUBACCOUNT, SubaccountVersion
-from ibt.store import audit, bulk, people, places, tables
+from ibt.store import audit, bulk, migrations, people, places, tables
 from ibt.store.market import Grant, Market, MarketContract, MarketFiles, Narrowed
 from ibt.store.standing import Nothing, Stored, lock_out_folders, mapping_version
 from ibt.store.versions import Key, MappingVersions, Version, VersionFiles, births, periods_of, version_row
@@ -165,14 +165,20 @@ def mend_places(database: Database) -> bool:
     """
     Makes the places of all customers anew where one is missing or wrong, and tells whether one was.
 
-    A program that knows no places leaves them as they are when it loads. Raises Unavailable.
+    A program that knows no places leaves them as they are when it loads. Customers who have seen wrong pages get new
+    revisions, so that nobody takes these for known; a newer schema is left as it is. Raises Unavailable. Reading 57.
     """
     with database.reading() as connection:
-        if places.are_whole(connection):
+        if migrations.schema(connection).newer or places.are_whole(connection):
             return False
     with database.updating() as connection:
         lock_out_folders(connection)
+        wronged = sorted({row[0] for row in connection.execute(places.astray(None))})
         places.keep_all(connection)
+        for customer_id in wronged:
+            state = tables.customer_state
+            of = state.c.customer_id == customer_id
+            connection.execute(state.update().where(of).values(revision=new_revision()))
     return True
 
 
@@ -190,7 +196,7 @@ def load_over(
     field and value. Readings 27, 64-67.
     """
     stored = Stored(connection)
-    stored.lock_out_other_folders()
+    lock_out_folders(connection)
     market = MarketFiles(folder, now, faults, stored, progress)
     return _Loading(market, stored).load() if market.read() else Report()
 
