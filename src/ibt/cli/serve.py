@@ -69,7 +69,7 @@ def upgrade(config: _Config = None, database: _Database = None) -> None:
     from ibt.store import Database
     from ibt.store.loading import mend_places
 
-    with told("The schema is up to date, but the table place was not looked at"):
+    with told("The table place was not looked at"):
         store = Database(database_url(config, database))
         store.upgrade()
         print(store.status())  # noqa: T201 - what was asked for
