@@ -185,10 +185,6 @@ class Stored:
         self._digests: dict[int, tuple[audit.VersionsDigest, bulk.Values]] = {}
         self._disordered: set[int] = set()
 
-    def lock_out_other_folders(self) -> None:
-        """Makes this the only folder that is being loaded, until the transaction ends."""
-        lock_out_folders(self.connection)
-
     def lock(self, customer_ids: Iterable[int]) -> None:
         """Keeps updates of these customers out until the transaction ends, in ascending order."""
         wanted = set(customer_ids) - self._locked
