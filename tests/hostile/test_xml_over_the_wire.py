@@ -26,6 +26,8 @@ _MAPPINGS = f"/{_CUSTOMER}/contractSubaccountMappings"
 #: What the service may take for a body: on the processor, and in all, where it waits for others on this machine.
 _MOST_SECONDS = 0.1
 _MOST_WAITING_SECONDS = 10.0
+
+#: The least of so many counts: what others do on this machine only ever adds to it.
 _TRIES = 15
 
 _MOST_MEMORY = 50 * MEBIBYTE
